@@ -1,0 +1,93 @@
+"""Every setting, once: name, environment variable, default, meaning. Help, docs and tests read this table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, TypeVar
+
+from otel_runs.errors import SettingsError
+
+T = TypeVar("T")
+
+
+class Setting(NamedTuple):
+    """One setting, read from the environment."""
+
+    env: str
+    default: str | None
+    help: str
+
+
+DB: Final = Setting(
+    "OTEL_RUNS_DB",
+    None,
+    "The run database: an SQLAlchemy URL or the path of an SQLite file. "
+    "Default: .otel_runs/runs.db in the nearest directory upwards that holds .otel_runs, .git or pyproject.toml, "
+    "else in the working directory.",
+)
+TRACE_URL: Final = Setting(
+    "OTEL_RUNS_TRACE_URL",
+    "http://localhost:16686/trace/{trace_id}",
+    "Template of the link from a run to its trace; {trace_id} and {span_id} are filled in.",
+)
+METADATA: Final = Setting(
+    "OTEL_RUNS_METADATA",
+    "",
+    "Comma-separated patterns (fnmatch) of span attributes to keep in the metadata column, "
+    "besides otel_runs.metadata.*; for instance 'batch.*,app.customer'. Nothing else a span carries is kept.",
+)
+FLUSH_TIMEOUT: Final = Setting(
+    "OTEL_RUNS_FLUSH_TIMEOUT",
+    "5",
+    "Seconds that a pipeline waits at its end, at most, for its spans to be stored.",
+)
+STRICT: Final = Setting(
+    "OTEL_RUNS_STRICT",
+    "false",
+    "true: raise errors of otel_runs inside the pipeline instead of logging and counting them. For tests.",
+)
+
+SETTINGS: Final[tuple[Setting, ...]] = (DB, TRACE_URL, METADATA, FLUSH_TIMEOUT, STRICT)
+
+
+def read(setting: Setting, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The setting's text from the environment, or its default; an empty variable counts as unset."""
+    return environ.get(setting.env) or setting.default
+
+
+def read_as(setting: Setting, parse: Callable[[str], T], environ: Mapping[str, str] = os.environ) -> T:
+    """The setting's value as ``parse`` reads it.
+
+    Raises:
+        SettingsError: the variable holds a text that ``parse`` refuses, or nothing and there is no default.
+    """
+    text = read(setting, environ)
+    try:
+        return parse(text or "")
+    except ValueError as exc:
+        msg = f"{setting.env} is {text!r}: {exc}. {setting.help}"
+        raise SettingsError(msg) from exc
+
+
+def seconds(text: str) -> float:
+    """A duration in seconds, 0 or more."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        msg = "expected a number of seconds, 0 or more"
+        raise ValueError(msg)
+    return value
+
+
+def boolean(text: str) -> bool:
+    """``true`` or ``false``; 1/0, yes/no and on/off are understood too."""
+    known = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if text.lower() not in known:
+        msg = "expected true or false"
+        raise ValueError(msg)
+    return known[text.lower()]
+
+
+def patterns(text: str) -> tuple[str, ...]:
+    """Comma-separated patterns; empty ones are left out."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())

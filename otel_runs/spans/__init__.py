@@ -1,0 +1,1 @@
+"""The one neutral shape of a span, and one adapter an inlet."""

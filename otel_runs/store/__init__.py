@@ -1,0 +1,1 @@
+"""The write side's database: tables, types, engine, migrations."""
