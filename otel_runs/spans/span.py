@@ -60,3 +60,5 @@ class Span(NamedTuple):
     scope_name: str
     scope_version: str | None
     trace_state: str | None
+    parent_is_remote: bool | None = None
+    """Whether the parent is a span of another process; None where the sender does not say."""

@@ -1,0 +1,144 @@
+"""Tolerant readings of attribute values. Tools send numbers as text, booleans as words and JSON inside strings.
+
+Each reader returns None for what it cannot read: a bad value becomes NULL, never zero (and never an error that would
+cost the span its row).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Final
+
+import orjson
+
+_INT64_MAX: Final = 2**63 - 1
+_CUT_MARK: Final = " ... (cut)"
+
+_ROW_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+NAME_LENGTH: Final = 512
+"""Characters kept of a text that is indexed: PostgreSQL refuses an index entry above 2,704 bytes."""
+TEXT_LENGTH: Final = 65_536
+"""Characters kept of an error with its stack trace."""
+METADATA_LENGTH: Final = 65_536
+"""Bytes of JSON kept of one span's metadata."""
+
+
+def count(value: object) -> int | None:
+    """A count: an integer of 0 or more that fits 64 bits; ``"12"`` and 12.0 are 12."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        value = _number(value)
+    if isinstance(value, float):
+        if not value.is_integer():
+            return None
+        value = int(value)
+    return value if isinstance(value, int) and 0 <= value <= _INT64_MAX else None
+
+
+def attempt(value: object) -> int | None:
+    """A try's number, from 1 on."""
+    number = count(value)
+    return number if number is not None and 1 <= number <= 2**31 - 1 else None
+
+
+def amount(value: object) -> float | None:
+    """A finite number of 0 or more."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        value = _number(value)
+    if isinstance(value, (int, float)) and value >= 0 and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def ns_from_seconds(value: object) -> int | None:
+    """Nanoseconds from seconds."""
+    seconds = amount(value)
+    return None if seconds is None else count(float(round(seconds * 1e9)))
+
+
+def boolean(value: object) -> bool | None:
+    """A truth value; ``"True"`` and ``"false"`` are read too."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return None
+
+
+def name(value: object) -> str | None:
+    """A short text, cut at NAME_LENGTH; empty and ``n/a`` are nothing. Numbers are written out."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    value = clean(value).strip()
+    if not value or value.lower() == "n/a":
+        return None
+    return value if len(value) <= NAME_LENGTH else value[:NAME_LENGTH]
+
+
+def text(value: object) -> str | None:
+    """A long text, cut at TEXT_LENGTH with a mark."""
+    if not isinstance(value, str) or not value:
+        return None
+    value = clean(value)
+    return value if len(value) <= TEXT_LENGTH else value[: TEXT_LENGTH - len(_CUT_MARK)] + _CUT_MARK
+
+
+def row_id(value: object) -> str | None:
+    """The id of a run or model run: a UUID in lower case."""
+    return value if isinstance(value, str) and _ROW_ID.fullmatch(value) else None
+
+
+def names(value: object) -> tuple[str, ...] | None:
+    """A list of short texts; one text alone is a list of one."""
+    if isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, (list, tuple)):
+        return None
+    return tuple(item for item in map(name, value) if item is not None)
+
+
+def last_name(value: object) -> str | None:
+    """The last of a list of short texts."""
+    found = names(value)
+    return found[-1] if found else None
+
+
+def clean(value: str) -> str:
+    """The text without what no database takes: NUL (PostgreSQL) and half surrogate pairs (not UTF-8)."""
+    if value.isascii():
+        return value.replace("\x00", "\ufffd") if "\x00" in value else value
+    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 (a JSON value)
+    """The value as JSON can hold it, or None where it cannot."""
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return value if -_INT64_MAX - 1 <= value <= _INT64_MAX else str(value)
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(str(key)): plain(item) for key, item in value.items()}
+    return text(str(value))
+
+
+def _number(value: str) -> int | float | None:
+    try:
+        found = orjson.loads(value.strip().strip('"'))
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, (int, float)) and not isinstance(found, bool) else None

@@ -1,0 +1,338 @@
+"""What one span says, as records: the step from spans to runs and model runs. Pure, and span by span, so that the
+answer never depends on what else has arrived.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, cast
+
+from otel_runs import attributes as key
+from otel_runs.errors import MappingError
+from otel_runs.ids import model_id_from_path, row_id_from_span, run_id_from_key, run_id_from_trace, trace_prefix
+from otel_runs.mapping import coerce
+from otel_runs.mapping.endings import ending_from_span
+from otel_runs.mapping.vocabulary import KIND_OF_OPERATION, read_columns, unreadable
+from otel_runs.records import DEFAULT_ENVIRONMENT, KINDS, Kind, Model, ModelRun, Run
+from otel_runs.spans.span import Resource, Span
+
+_ROWLESS_KINDS: Final = frozenset({"CLIENT", "SERVER"})
+_DECLARATIONS: Final = ("materialized", "content_hash", "depends_on", "owner", "schema_name", "tags")
+_EXTERNAL_ID_LENGTH: Final = 64
+_UNKNOWN: Final = "unknown"
+
+
+class Facts(NamedTuple):
+    """What one span says about itself.
+
+    ``node_id`` and ``parent_node_id`` place it in its trace; both are of the form of ``model_runs.id``, also for spans
+    that have no row there.
+    """
+
+    trace_id: str
+    node_id: str
+    parent_node_id: str | None
+    """None for a root span."""
+    started_at: int
+    service_name: str
+    """Of the resource; ``unknown`` where it does not say."""
+    environment: str
+    run_id: str
+    """The run that the span says it is in; ``""`` where the trace must tell."""
+    run: Run | None
+    """The span is a run, or (with a model run beside it) an anchor of a run with a key."""
+    model_run: ModelRun | None
+    """Its ``run_id`` is the one above; its ``parent_id`` the row that its parent span would have."""
+    model: Model | None
+    declares: bool
+    """The span says more of its model than path and kind."""
+
+    @property
+    def is_anchor(self) -> bool:
+        """Whether this is a run's part in one trace: a row of ``model_runs`` in a run with a key."""
+        return self.run is not None and self.model_run is not None
+
+
+class _Origin(NamedTuple):
+    """What a resource says for all its spans."""
+
+    columns: dict[str, Any]
+    service_name: str
+    environment: str
+
+
+def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = False) -> Facts:
+    """What the span says, as records.
+
+    Args:
+        span: any span; ids are lower-case hexadecimal, times nanoseconds.
+        keep: patterns (fnmatch) of attributes to keep in ``metadata``, besides ``otel_runs.metadata.*``.
+        strict: raise for a value that cannot be read, instead of leaving its column NULL.
+
+    Raises:
+        MappingError: strict is on, and a known attribute holds a value that cannot be read.
+    """
+    if strict:
+        _refuse_unreadable(span)
+    columns = read_columns(span.attributes)
+    origin = _origin(span.resource)
+    node_id = row_id_from_span(span.trace_id, span.span_id)
+    parent = span.parent_span_id
+    parent_node_id = None if parent is None else row_id_from_span(span.trace_id, parent)
+
+    mark = columns.get("mark")
+    is_run = mark == "run" or parent is None
+    kind = _kind(span, columns, mark)
+    place = _place(span, columns, origin, is_run=is_run)
+
+    run = model_run = model = None
+    if is_run or place.anchor:
+        run = _run(span, columns, origin, node_id, place, keep)
+    if place.anchor or (not is_run and kind is not None):
+        model = _model(span, columns, kind or "step")
+        model_run = _model_run(span, columns, node_id, parent_node_id, place, kind or "step", model, keep)
+    return Facts(
+        span.trace_id,
+        node_id,
+        parent_node_id,
+        span.start_ns // 1000 * 1000,
+        origin.service_name,
+        columns.get("environment") or origin.environment,
+        place.run_id,
+        run,
+        model_run,
+        model,
+        declares=model is not None and any(name in columns for name in _DECLARATIONS),
+    )
+
+
+class _Place(NamedTuple):
+    run_id: str
+    """The run the span says it is in; ``""`` where it does not say."""
+    anchor: bool = False
+    """The span is a part of a run with a key."""
+    key: str | None = None
+
+
+_NOWHERE: Final = _Place("")
+
+
+def _place(span: Span, columns: dict[str, Any], origin: _Origin, *, is_run: bool) -> _Place:
+    """Where the span says it belongs. A key on the span or a stamp is about the span, one on the resource about all."""
+    stamp = columns.get("parent_run")
+    if stamp is not None:
+        # A stamp wins over a key: inside a run with a key, descendants may carry the key for others to see.
+        return _Place(stamp)
+    run_key = columns.get("run_key")
+    outermost = is_run
+    if run_key is None:
+        run_key = origin.columns.get("run_key")
+        # All spans of the process carry a key that is on the resource: only its outermost ones are the run itself.
+        outermost = span.parent_span_id is None or bool(span.parent_is_remote)
+    return _NOWHERE if run_key is None else _Place(run_id_from_key(run_key), outermost, run_key)
+
+
+def _kind(span: Span, columns: dict[str, Any], mark: str | None) -> Kind | None:
+    """The kind of model run that the span is, or None if it has no row."""
+    if mark in KINDS:
+        return cast("Kind", mark)
+    operation = columns.get("operation")
+    if operation is not None:
+        return cast("Kind", KIND_OF_OPERATION.get(operation, "step"))
+    return None if span.kind in _ROWLESS_KINDS and mark is None else "step"
+
+
+def _run(
+    span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, place: _Place, keep: tuple[str, ...]
+) -> Run:
+    get = columns.get
+    ending = ending_from_span(span, columns)
+    started, completed, duration = _times(span)
+    if place.anchor:
+        run_id = place.run_id
+    else:
+        run_id = node_id if span.parent_span_id is not None else run_id_from_trace(span.trace_id)
+    external_id = get("external_id") or origin.columns.get("external_id")
+    return Run(
+        id=run_id,
+        trace_id=span.trace_id,
+        root_span_id=span.span_id,
+        # Of a nested run: the run around it, where a stamp or the resource's key tells.
+        parent_run_id=place.run_id or None if not place.anchor else None,
+        name=get("run_name") or origin.columns.get("run_name") or coerce.name(span.name) or _UNKNOWN,
+        environment=get("environment") or origin.environment,
+        tenant_id=get("tenant_id") or origin.columns.get("tenant_id"),
+        status=ending.run_status,
+        stop_reason=ending.stop_reason,
+        status_source=(get("status_source") or "span") if completed is not None else None,
+        error=ending.error,
+        error_type=ending.error_type,
+        started_at=started,
+        completed_at=completed,
+        duration_ns=duration,
+        rows_in=get("rows_in"),
+        rows_out=get("rows_out"),
+        input_tokens=get("input_tokens"),
+        output_tokens=get("output_tokens"),
+        tokens=_tokens(columns),
+        cost_usd=get("cost_usd"),
+        ttft_ns=get("ttft_ns"),
+        steps_expected=get("steps_expected"),
+        input_fingerprint=get("input_fingerprint"),
+        code_ref=_code_ref(columns) or _code_ref(origin.columns),
+        config_hash=get("config_hash") or origin.columns.get("config_hash"),
+        service_name=origin.columns.get("service_name"),
+        external_id=external_id[:_EXTERNAL_ID_LENGTH] if external_id else None,
+        session_id=get("session_id") or origin.columns.get("session_id"),
+        background=get("background"),
+        metadata=_metadata(span, keep),
+        run_key=place.key if place.anchor else None,
+    )
+
+
+def _model_run(  # noqa: PLR0913, PLR0917 (everything a row is made of, read once)
+    span: Span,
+    columns: dict[str, Any],
+    node_id: str,
+    parent_node_id: str | None,
+    place: _Place,
+    kind: Kind,
+    model: Model,
+    keep: tuple[str, ...],
+) -> ModelRun:
+    get = columns.get
+    ending = ending_from_span(span, columns)
+    started, completed, duration = _times(span)
+    # By position: by name it takes twice as long, and this is made for nearly every span.
+    return ModelRun(
+        node_id,
+        place.run_id,
+        model.id,
+        place.run_id if place.anchor else parent_node_id,
+        span.trace_id,
+        span.span_id,
+        kind,
+        coerce.name(span.name) or _UNKNOWN,
+        get("attempt", 1),
+        ending.status,
+        ending.stop_reason,
+        ending.error,
+        ending.error_type,
+        started,
+        completed,
+        duration,
+        get("rows_affected"),
+        get("rows_in"),
+        get("rows_out"),
+        get("llm_provider"),
+        get("llm_model"),
+        get("input_tokens"),
+        get("output_tokens"),
+        _tokens(columns),
+        get("cost_usd"),
+        _metadata(span, keep),
+    )
+
+
+def _model(span: Span, columns: dict[str, Any], kind: Kind) -> Model:
+    get = columns.get
+    path = get("model_path") or coerce.name(span.name) or _UNKNOWN
+    model_id, name = _model_identity(path)
+    return Model(
+        model_id,
+        path,
+        name,
+        kind,
+        get("materialized"),
+        get("content_hash"),
+        get("owner"),
+        get("schema_name"),
+        get("tags"),
+        get("depends_on"),
+    )
+
+
+def model_from_path(path: str, kind: Kind = "model") -> Model:
+    """A model of which only the path is known."""
+    model_id, name = _model_identity(path)
+    return Model(model_id, path, name, kind)
+
+
+@lru_cache(maxsize=4096)  # a UUIDv5 takes 2 us, and pipelines run the same models again and again
+def _model_identity(path: str) -> tuple[str, str]:
+    return model_id_from_path(path), path.rpartition(".")[2] or path
+
+
+def _times(span: Span) -> tuple[int, int | None, int | None]:
+    """Start and end cut to microseconds, as the databases keep them; the duration exact."""
+    started = span.start_ns // 1000 * 1000
+    if span.end_ns is None:
+        return started, None, None
+    # A clock that was set back while the span was open must not give a negative duration.
+    return started, span.end_ns // 1000 * 1000, max(0, span.end_ns - span.start_ns)
+
+
+def _tokens(columns: dict[str, Any]) -> int | None:
+    if "tokens" in columns:
+        return cast("int", columns["tokens"])
+    if "input_tokens" not in columns and "output_tokens" not in columns:
+        return None
+    return cast("int", columns.get("input_tokens", 0) + columns.get("output_tokens", 0))
+
+
+def _code_ref(columns: dict[str, Any]) -> str | None:
+    revision = columns.get("code_ref")
+    return f"{revision}-dirty" if revision is not None and columns.get("code_dirty") else revision
+
+
+def _metadata(span: Span, keep: tuple[str, ...]) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = None
+    for name, value in span.attributes.items():
+        if name.startswith(key.METADATA_PREFIX):
+            name = name[len(key.METADATA_PREFIX) :]  # noqa: PLW2901 (the key without our prefix is the name)
+        elif not keep or not any(fnmatchcase(name, pattern) for pattern in keep):
+            continue
+        found = found if found is not None else {}
+        found[coerce.clean(name)] = coerce.plain(value)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _origin_by_identity(holder: _ByIdentity) -> _Origin:
+    columns = read_columns(holder.resource.attributes)
+    service = columns.get("service_name") or _UNKNOWN
+    return _Origin(columns, service, columns.get("environment") or DEFAULT_ENVIRONMENT)
+
+
+class _ByIdentity:
+    """A resource as a cache key. The attributes are a dictionary, so the object itself must be the key."""
+
+    __slots__ = ("resource",)
+
+    def __init__(self, resource: Resource) -> None:
+        self.resource = resource
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and other.resource is self.resource
+
+    def __hash__(self) -> int:
+        return id(self.resource)
+
+
+def _origin(resource: Resource) -> _Origin:
+    return _origin_by_identity(_ByIdentity(resource))
+
+
+def _refuse_unreadable(span: Span) -> None:
+    for name, value in unreadable(span.attributes):
+        msg = (
+            f"Span {span.span_id}: {name} is {value!r} ({type(value).__name__}), which cannot be read; "
+            f"expected a value as otel_runs/attributes.py and docs/data-model.md describe it, or no attribute."
+        )
+        raise MappingError(msg)
+
+
+def is_of_trace(run_id: str, trace_id: str) -> bool:
+    """Whether a run's id is computed from this trace: its root run, or a run nested in it."""
+    return trace_prefix(run_id) == trace_prefix(run_id_from_trace(trace_id))

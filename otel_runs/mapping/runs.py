@@ -1,0 +1,202 @@
+"""Runs as they stand: what their own span states, and what is derived from others. Pure.
+
+Which columns were derived is kept beside the run, so that it can be derived again when more arrives: what a span says
+about itself wins over what was derived, and what was derived gives way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
+
+from otel_runs.mapping.merge import merge_runs
+from otel_runs.mapping.totals import Totals
+from otel_runs.records import TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES, ModelRun, Run, RunStatus
+
+_TOKENS: Final = ("input_tokens", "output_tokens", "tokens")
+
+
+class RunState(NamedTuple):
+    """A run, and how it came to be what it is."""
+
+    run: Run
+    derived: frozenset[str] = frozenset()
+    """Columns whose values come from other spans than the run's own."""
+    loose: bool = False
+    """Some span of its trace came without a stamp: its place follows from the chain of parents alone."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over."""
+        return self.run.status in TERMINAL_RUN_STATUSES
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether the run is known only through its children."""
+        return self.run.root_span_id is None
+
+
+class Seen(NamedTuple):
+    """What a child tells of a run whose own span is not known; the smallest of all wins, so the earliest."""
+
+    started_at: int
+    service_name: str
+    environment: str
+
+
+def placeholder(run_id: str, trace_id: str, parent_run_id: str | None, seen: Seen) -> RunState:
+    """A run of which only a child has been seen: running, and named after its service."""
+    run = Run(
+        id=run_id,
+        trace_id=trace_id,
+        parent_run_id=parent_run_id,
+        name=seen.service_name,
+        environment=seen.environment,
+        service_name=seen.service_name,
+        started_at=seen.started_at,
+    )
+    return RunState(run)
+
+
+def with_seen(state: RunState, seen: Seen) -> RunState:
+    """A placeholder after another child was seen."""
+    run = state.run
+    known = Seen(run.started_at, run.service_name or "", run.environment)
+    if not state.is_placeholder or known <= seen:
+        return state
+    run = run._replace(
+        started_at=seen.started_at,
+        service_name=seen.service_name,
+        name=seen.service_name,
+        environment=seen.environment,
+    )
+    return state._replace(run=run)
+
+
+def with_stated(state: RunState | None, stated: Run) -> RunState:
+    """The run after its own span was heard (again)."""
+    if state is None:
+        return RunState(stated)
+    if state.is_placeholder:
+        return RunState(stated, frozenset(), state.loose)
+    return RunState(merge_runs(stated_part(state), stated), frozenset(), state.loose)
+
+
+def stated_part(state: RunState) -> Run:
+    """The run less everything derived."""
+    blank: dict[str, Any] = dict.fromkeys(state.derived - {"status"})
+    if "status" in state.derived:
+        blank["status"] = "completed"
+    return state.run._replace(**blank) if blank else state.run
+
+
+def with_totals(state: RunState, totals: Totals, steps: int, *, nested_failed: bool) -> RunState:
+    """An ended run with what its rows add up to.
+
+    Args:
+        state: the run; totals derived before are replaced.
+        totals: of its own rows and those of the runs nested in it.
+        steps: number of its own rows.
+        nested_failed: a run nested in it failed.
+    """
+    stated = stated_part(state)
+    found: dict[str, Any] = {
+        name: getattr(totals, name)
+        for name in ("rows_in", "rows_out", "llm_calls", "cost_usd", "retry_count")
+        if getattr(stated, name) is None and getattr(totals, name) is not None
+    }
+    found["steps"] = steps
+    if totals.tokens is not None:
+        # A root span that is an agent repeats its calls' tokens: they are leaves, it is not.
+        found.update((name, getattr(totals, name)) for name in _TOKENS)
+    if stated.status == "completed" and (totals.failed or nested_failed):
+        found["status"] = "degraded"
+    return RunState(stated._replace(**found), frozenset(found), state.loose)
+
+
+def keyed_run(state: RunState, anchors: Sequence[ModelRun], traces: Collection[str]) -> RunState:
+    """A run with a key, from its parts.
+
+    Args:
+        state: what the anchors state of it beyond themselves (name, environment ...).
+        anchors: the model runs that are the run's part in one process.
+        traces: ids of all traces that have a row in the run.
+    """
+    if not anchors:
+        return state
+    first = min(anchors, key=lambda anchor: (anchor.started_at, anchor.id))
+    run = stated_part(state)._replace(
+        trace_id=first.trace_id,
+        root_span_id=first.span_id,
+        started_at=first.started_at,
+        status="running",
+        stop_reason=None,
+        status_source=None,
+        error=None,
+        error_type=None,
+        completed_at=None,
+        duration_ns=None,
+    )
+    open_ = [anchor for anchor in anchors if anchor.status not in TERMINAL_MODEL_RUN_STATUSES]
+    if open_ or {anchor.trace_id for anchor in anchors} != set(traces):
+        return RunState(run, frozenset(), state.loose)
+    completed = max(anchor.completed_at or anchor.started_at for anchor in anchors)
+    blamed = _blamed(anchors)
+    run = run._replace(
+        status=_KEYED_STATUS[blamed.status],
+        stop_reason=blamed.stop_reason,
+        status_source="span",
+        error=blamed.error,
+        error_type=blamed.error_type,
+        completed_at=completed,
+        duration_ns=max(0, completed - first.started_at),
+    )
+    return RunState(run, frozenset(), state.loose)
+
+
+_KEYED_STATUS: Final[dict[str, RunStatus]] = {"failed": "failed", "cancelled": "cancelled", "skipped": "completed", "success": "completed"}
+
+
+def _blamed(anchors: Sequence[ModelRun]) -> ModelRun:
+    """The anchor whose ending is the run's: the first that failed, else the first cancelled, else the first."""
+    order = {"failed": 0, "cancelled": 1, "success": 2, "skipped": 3}
+    return min(anchors, key=lambda anchor: (order[anchor.status], anchor.started_at, anchor.id))
+
+
+def keyed_part(state: RunState | None, stated: Run) -> RunState:
+    """A run with a key after one of its anchors was heard: column by column the smallest value any of them states.
+
+    Which anchor is heard first is chance; the smallest value is the same whatever the order.
+    """
+    if state is None or state.is_placeholder:
+        # What an anchor says of itself alone is in its model run; the run derives it from all of them.
+        kept = {"root_span_id", "started_at", *_SHARED}
+        blank = {name: default for name, default in Run._field_defaults.items() if name not in kept}
+        return RunState(stated._replace(**blank), frozenset(), state.loose if state else False)
+    merged = {name: _smallest(getattr(state.run, name), getattr(stated, name)) for name in _SHARED}
+    return state._replace(run=state.run._replace(**merged))
+
+
+_SHARED: Final = (
+    "name",
+    "environment",
+    "tenant_id",
+    "input_fingerprint",
+    "code_ref",
+    "config_hash",
+    "service_name",
+    "external_id",
+    "session_id",
+    "background",
+    "metadata",
+    "run_key",
+)
+"""Columns that every anchor of a run with a key may state for the whole."""
+
+
+def _smallest(one: object, other: object) -> object:
+    if one is None or other is None:
+        return other if one is None else one
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {key: _smallest(one.get(key), other.get(key)) for key in sorted({*one, *other})}
+    return one if repr(one) <= repr(other) else other
