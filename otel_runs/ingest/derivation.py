@@ -1,0 +1,154 @@
+"""Runs derived from their rows: totals, survived failures, and the whole of runs with a key."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from otel_runs.ingest.trace import TraceBatch
+from otel_runs.mapping.runs import RunState, keyed_run, with_totals
+from otel_runs.mapping.totals import Usage, totals_of
+from otel_runs.records import ModelRun
+from otel_runs.store.writer import Writer
+
+Moves = Mapping[str, tuple[str, str]]
+
+
+class Derivation:
+    """Derives the runs that a batch touched.
+
+    Totals are derived when a run has ended, and again whenever more arrives for it: while it runs they are NULL, so that
+    a run of a hundred thousand steps is added up once and not with every batch. The views add up running runs.
+
+    Args:
+        writer: to read what is stored of them.
+        runs: all runs that the batch touches, and those around them and inside them in the same trace.
+        stored: ids of the runs of which rows may be stored.
+    """
+
+    def __init__(self, writer: Writer, runs: Mapping[str, RunState], stored: Collection[str]) -> None:
+        self._writer = writer
+        self._runs = dict(runs)
+        self._stored = set(stored)
+        self._inside: dict[str, list[str]] = defaultdict(list)
+        self._parents: dict[str, str | None] = {}
+        self._rows: dict[str, list[Usage]] = defaultdict(list)
+
+    def derive(self, traces: Sequence[TraceBatch], rows: Sequence[ModelRun], moves: Moves) -> dict[str, RunState]:
+        """Derive every run that the batch touched.
+
+        Args:
+            traces: of the batch, placed.
+            rows: the model runs that were added or changed.
+            moves: stored model runs that are in another run now.
+
+        Returns:
+            The derived runs by id.
+        """
+        touched = {facts.run.id for trace in traces for facts in trace.facts if facts.run is not None}
+        touched.update(row.run_id for row in rows)
+        touched.update(run_id for move in moves.values() for run_id in move)
+        touched &= self._runs.keys()
+        touched = self._with_surrounding(touched)
+        for run_id in sorted(touched):
+            if self._runs[run_id].run.run_key is not None:
+                self._derive_keyed(run_id, rows)
+        ended = [run_id for run_id in sorted(touched) if self._runs[run_id].ended]
+        self._find_nested(ended)
+        self._load(ended, traces, rows, moves)
+        for run_id in ended:
+            self._derive_totals(run_id)
+        return {run_id: self._runs[run_id] for run_id in touched}
+
+    def _with_surrounding(self, run_ids: Iterable[str]) -> set[str]:
+        found: set[str] = set()
+        for run_id in run_ids:
+            around: str | None = run_id
+            while around is not None and around not in found and around in self._runs:
+                found.add(around)
+                around = self._runs[around].run.parent_run_id
+        return found
+
+    def _derive_keyed(self, run_id: str, rows: Sequence[ModelRun]) -> None:
+        mine = [row for row in rows if row.run_id == run_id]
+        anchors: dict[str, ModelRun] = {}
+        traces = {row.trace_id for row in mine}
+        if run_id in self._stored:
+            anchors.update((row.id, row) for row in self._writer.anchors_of_run(run_id))
+            traces |= self._writer.traces_of_run(run_id)
+        anchors.update((row.id, row) for row in mine if row.parent_id == run_id)
+        self._runs[run_id] = keyed_run(self._runs[run_id], list(anchors.values()), traces)
+
+    def _find_nested(self, ended: Sequence[str]) -> None:
+        """Learn what is nested in the runs. Of runs with a key, in traces too that are not in this batch."""
+        keyed = [run_id for run_id in ended if self._runs[run_id].run.run_key is not None and run_id in self._stored]
+        while keyed:
+            found = [state for state in self._writer.runs_inside(keyed) if state.run.id not in self._runs]
+            self._runs.update((state.run.id, state) for state in found)
+            self._stored.update(state.run.id for state in found)
+            keyed = [state.run.id for state in found]
+        for run_id, state in self._runs.items():
+            if state.run.parent_run_id is not None:
+                self._inside[state.run.parent_run_id].append(run_id)
+
+    def _load(
+        self, ended: Iterable[str], traces: Sequence[TraceBatch], rows: Sequence[ModelRun], moves: Moves
+    ) -> None:
+        """Gather the rows of the runs: what is stored, as it will be after this batch, and what has arrived."""
+        wanted = {each for run_id in ended for each in self._with_nested(run_id)}
+        # A row that has just moved into one of them is still stored where it was.
+        stored = (wanted & self._stored) | {old for old, new in moves.values() if new in wanted}
+        found: dict[str, Usage] = {}
+        if stored:
+            trees = {trace.prefix: trace.tree for trace in traces}
+            for row in self._writer.usage_of_runs(sorted(stored)):
+                tree = trees.get(row.id[: len(traces[0].prefix)])
+                parent_id = tree.parent_row(row.parent_id) if tree is not None else row.parent_id
+                run_id = moves[row.id][1] if row.id in moves else row.run_id
+                found[row.id] = row._replace(run_id=run_id, parent_id=parent_id)
+        found.update((record.id, usage_of(record)) for record in rows)
+        for usage in found.values():
+            self._rows[usage.run_id].append(usage)
+        nested = {run_id for run_id in wanted if self._runs[run_id].run.parent_run_id is not None}
+        if nested & self._stored:
+            self._parents.update(self._writer.find_links(nested & self._stored))
+        for trace in traces:
+            self._parents.update((link.id, link.parent_id) for link in trace.links.values())
+            for run_id in nested & self._parents.keys():
+                if trace.is_own(run_id):
+                    self._parents[run_id] = trace.tree.parent_row(self._parents[run_id])
+
+    def _derive_totals(self, run_id: str) -> None:
+        inside = self._with_nested(run_id)
+        rows = [row for each in inside for row in self._rows[each]]
+        self._runs[run_id] = with_totals(
+            self._runs[run_id],
+            totals_of(rows, self._parents),
+            steps=len(self._rows[run_id]),
+            nested_failed=any(self._runs[each].run.status == "failed" for each in inside if each != run_id),
+        )
+
+    def _with_nested(self, run_id: str) -> list[str]:
+        found = [run_id]
+        for each in found:
+            found += [inner for inner in self._inside[each] if inner not in found]
+        return found
+
+
+def usage_of(record: ModelRun) -> Usage:
+    """The part of a model run that totals need."""
+    return Usage(
+        record.id,
+        record.run_id,
+        record.parent_id,
+        record.kind,
+        record.name,
+        record.attempt,
+        record.status,
+        record.rows_in,
+        record.rows_out,
+        record.input_tokens,
+        record.output_tokens,
+        record.tokens,
+        record.cost_usd,
+    )

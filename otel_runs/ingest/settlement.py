@@ -1,0 +1,279 @@
+"""One batch, settled inside one write transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from otel_runs.errors import StoreUnavailableError
+from otel_runs.ids import run_id_from_trace
+from otel_runs.ingest.declarations import declare_models, insert_models, save_environments
+from otel_runs.ingest.derivation import Derivation
+from otel_runs.ingest.trace import TraceBatch
+from otel_runs.mapping.facts import Facts
+from otel_runs.mapping.merge import merge_model_runs
+from otel_runs.mapping.runs import RunState, keyed_part, placeholder, with_seen, with_stated
+from otel_runs.mapping.tree import Node
+from otel_runs.records import ModelRun, Run
+from otel_runs.store.writer import Link, Writer
+
+
+class RaceError(StoreUnavailableError):
+    """What looked new is not; the transaction must be run again.
+
+    Args:
+        traces: ids of traces that looked whole and new, and of which rows are stored.
+    """
+
+    def __init__(self, traces: Collection[str] = ()) -> None:
+        super().__init__("another writer stored a part of this batch at the same moment; try again")
+        self.traces = frozenset(traces)
+
+
+class Settlement:
+    """The work of one transaction.
+
+    Args:
+        writer: on a connection in a write transaction.
+        facts: of the batch.
+        known: ids of traces that may look new, and are known not to be (see RaceError).
+    """
+
+    def __init__(self, writer: Writer, facts: Sequence[Facts], known: Collection[str] = ()) -> None:
+        self._writer = writer
+        self._facts = facts
+        self._not_new = known
+        by_trace: dict[str, list[Facts]] = defaultdict(list)
+        for each in facts:
+            by_trace[each.trace_id].append(each)
+        self._traces = [TraceBatch(trace_id, by_trace[trace_id]) for trace_id in sorted(by_trace)]
+        self._known: list[TraceBatch] = []
+        """Traces of which something may be stored."""
+        self._stored: dict[str, RunState] = {}
+        """Runs as they are stored, locked."""
+        self._guards: set[str] = set()
+        """Root runs inserted by us as a lock; each goes again unless something turns out to be in it."""
+        self._runs: dict[str, RunState] = {}
+        """Runs as they shall be."""
+        self._dropped: list[str] = []
+        """Root runs that turned out to be none."""
+        self._stored_rows: dict[str, ModelRun] = {}
+        """Model runs of the batch as they are stored."""
+        self._moves: dict[str, tuple[str, str]] = {}
+        """Stored model run -> the run it was in, and the run it is in."""
+        self._moved_links: list[Link] = []
+
+    def settle(self) -> None:
+        """Read what is stored, settle the batch against it, write what has changed."""
+        self._lock()
+        if self._known:
+            self._load()
+        for trace in self._traces:
+            self._place(trace)
+        for trace in self._traces:
+            self._state_runs(trace)
+        rows = self._changed_rows()
+        self._derive(rows)
+        self._write(rows)
+
+    # Reading.
+
+    def _lock(self) -> None:
+        """Lock the traces, and the other runs that the batch names.
+
+        A trace that can only be new is locked by the insert of its root run, later. Any other unknown trace is locked by
+        a placeholder now, so that what is read afterwards is the last word.
+        """
+        named = {trace.root_run for trace in self._traces}
+        named.update(facts.run_id for facts in self._facts if facts.run_id)
+        named.update(facts.run.id for facts in self._facts if facts.run is not None)
+        self._stored = self._writer.lock_runs(named)
+        guards = [
+            placeholder(trace.root_run, trace.trace_id, None, trace.seen_by(trace.root_run) or trace.seen)
+            for trace in self._traces
+            if trace.root_run not in self._stored and (not trace.is_whole or trace.trace_id in self._not_new)
+        ]
+        self._insert(guards)
+        self._guards = {state.run.id for state in guards}
+        self._stored.update((state.run.id, state) for state in guards)
+        self._runs = dict(self._stored)
+        self._known = [trace for trace in self._traces if trace.root_run in self._stored]
+
+    def _load(self) -> None:
+        """Read what is stored of the traces that are not new."""
+        prefixes = [trace.prefix for trace in self._known]
+        links: dict[str, list[Link]] = defaultdict(list)
+        for link in self._writer.links_of_traces(prefixes):
+            links[link.id[: len(prefixes[0])]].append(link)
+        nested: dict[str, list[str]] = defaultdict(list)
+        for state in self._writer.runs_of_traces(prefixes):
+            self._remember(state)
+            if state.run.id != run_id_from_trace(state.run.trace_id):
+                nested[state.run.trace_id].append(state.run.id)
+        for trace in self._known:
+            trace.join_stored(links[trace.prefix], self._stored.get(trace.root_run), nested[trace.trace_id])
+        self._lock_too({trace.home for trace in self._known})
+        self._lock_too({state.run.parent_run_id for state in self._stored.values()})
+        self._stored_rows = self._writer.find_model_runs([id_ for trace in self._known for id_ in trace.model_runs])
+
+    def _lock_too(self, run_ids: Iterable[str | None]) -> None:
+        """Lock runs of which the batch itself did not tell."""
+        more = {run_id for run_id in run_ids if run_id is not None and run_id not in self._runs}
+        for state in self._writer.lock_runs(more).values() if more else ():
+            self._remember(state)
+
+    def _remember(self, state: RunState) -> None:
+        self._stored.setdefault(state.run.id, state)
+        self._runs.setdefault(state.run.id, state)
+
+    # Placing.
+
+    def _place(self, trace: TraceBatch) -> None:
+        """Find the run and parent of every row that arrived, and of stored rows that waited for it."""
+        trace.grow_tree()
+        root = self._stored.get(trace.root_run)
+        loose = trace.is_loose or (root is not None and root.loose)
+        has_new_home = trace.home != trace.root_run and root is not None and trace.root_run not in self._guards
+        if not has_new_home and not (trace.nested and loose):
+            trace.place(None, {}, self._stored)
+            return
+        stored = self._stored_nodes(trace)
+        rows = {**stored, **trace.nodes()}
+        run_of = trace.tree.runs_of(rows)
+        around = {
+            run_id: trace.tree.run_above(node, run_of, rows)
+            for run_id, node in trace.nested_nodes(self._stored).items()
+        }
+        self._lock_too({*run_of.values(), *around.values()})
+        trace.place(run_of, around, self._stored)
+        self._moves.update(
+            (row, (node.run_id, run_of[row]))
+            for row, node in stored.items()
+            if run_of[row] != node.run_id and row not in trace.model_runs
+        )
+        if has_new_home:
+            self._moved_links += trace.links_from(trace.root_run)
+
+    def _stored_nodes(self, trace: TraceBatch) -> dict[str, Node]:
+        if trace not in self._known:
+            return {}
+        return {
+            row_id: Node(run_id, parent_id, fixed=not trace.is_own(run_id))
+            for row_id, run_id, parent_id, trace_id in self._writer.places_of_traces([trace.prefix])
+            if trace_id == trace.trace_id
+        }
+
+    # Runs as their spans state them.
+
+    def _state_runs(self, trace: TraceBatch) -> None:
+        for facts in trace.facts:
+            if facts.run is not None:
+                self._state(trace, facts, facts.run)
+        referred = {row.run_id for row in trace.model_runs.values()} | {link.run_id for link in trace.links.values()}
+        referred |= trace.nested | set(trace.around.values())
+        for run_id in sorted(referred):
+            self._see(trace, run_id)
+        for run_id, around in trace.around.items():
+            state = self._runs[run_id]
+            if state.run.parent_run_id != around:
+                self._runs[run_id] = state._replace(run=state.run._replace(parent_run_id=around))
+        self._drop_root_run(trace, referred)
+        home = self._runs.get(trace.home)
+        if home is not None and trace.is_loose and not home.loose:
+            self._runs[trace.home] = home._replace(loose=True)
+
+    def _state(self, trace: TraceBatch, facts: Facts, run: Run) -> None:
+        known = self._runs.get(run.id)
+        if facts.is_anchor:
+            self._runs[run.id] = keyed_part(known, run)
+        else:
+            # A root run is in no other run, whatever its span claims.
+            self._runs[run.id] = with_stated(known, run._replace(parent_run_id=trace.around.get(run.id)))
+
+    def _see(self, trace: TraceBatch, run_id: str) -> None:
+        """Let the spans here say what they tell of a run whose own span is unknown."""
+        state = self._runs.get(run_id)
+        if state is not None and not state.is_placeholder:
+            return
+        seen = trace.seen_by(run_id)
+        if state is None:
+            self._runs[run_id] = placeholder(run_id, trace.trace_id, trace.around.get(run_id), seen or trace.seen)
+        elif seen is not None:
+            self._runs[run_id] = with_seen(state, seen)
+
+    def _drop_root_run(self, trace: TraceBatch, referred: set[str]) -> None:
+        """Drop the placeholder of a root run that nothing is in: our lock, or a trace that belongs to a keyed run."""
+        state = self._runs.get(trace.root_run)
+        if state is None or not state.is_placeholder:
+            return
+        if trace.home != trace.root_run or (trace.root_run in self._guards and trace.root_run not in referred):
+            del self._runs[trace.root_run]
+            self._dropped.append(trace.root_run)
+            home = self._runs.get(trace.home)
+            if home is not None and state.loose:
+                self._runs[trace.home] = home._replace(loose=True)
+
+    # Rows.
+
+    def _changed_rows(self) -> list[ModelRun]:
+        """The batch's model runs, merged with what is stored; those that stay as they are left out."""
+        changed = []
+        for trace in self._traces:
+            for row in trace.model_runs.values():
+                stored = self._stored_rows.get(row.id)
+                if stored is not None:
+                    # The place was just settled, from everything; what was stored of it does not count.
+                    merged = merge_model_runs(stored._replace(run_id=row.run_id, parent_id=row.parent_id), row)
+                    if merged == stored:
+                        continue
+                    changed.append(merged)
+                else:
+                    changed.append(row)
+        return changed
+
+    def _derive(self, rows: Sequence[ModelRun]) -> None:
+        derivation = Derivation(self._writer, self._runs, self._stored.keys() - self._guards)
+        self._runs.update(derivation.derive(self._traces, rows, self._moves))
+
+    # Writing. Runs first, then models: model runs refer to both.
+
+    def _write(self, rows: Sequence[ModelRun]) -> None:
+        writer = self._writer
+        ordered = sorted(self._runs.items(), key=lambda item: (self._depth(item[1]), item[0]))
+        new = [state for id_, state in ordered if id_ not in self._stored]
+        changed = [state for id_, state in ordered if self._stored.get(id_, state) != state]
+        self._insert(new)
+        self._look_again()
+        writer.save_runs(changed)
+        insert_models(writer, self._facts)
+        for trace in self._known:
+            writer.replace_parents(trace.prefix, trace.replaced_parents())
+        writer.move_model_runs({row: run_id for row, (_, run_id) in self._moves.items()})
+        writer.save_model_runs(rows)
+        links = {link.id: link for link in self._moved_links}
+        links.update((link.id, link) for trace in self._traces for link in trace.links.values())
+        writer.save_links([link for _, link in sorted(links.items())])
+        writer.delete_runs(self._dropped)
+        declare_models(writer, self._facts)
+        save_environments(writer, self._facts)
+
+    def _depth(self, state: RunState) -> int:
+        """How many runs are around a run: a row must stand before those that refer to it."""
+        depth = 0
+        around = state.run.parent_run_id
+        while around is not None and around in self._runs and depth < len(self._runs):
+            depth += 1
+            around = self._runs[around].run.parent_run_id
+        return depth
+
+    def _insert(self, states: list[RunState]) -> None:
+        if self._writer.insert_runs(states) != len(states):
+            raise RaceError
+
+    def _look_again(self) -> None:
+        """Refuse what looked new if it is not. Only now, behind the lock, is this sure: rows of a keyed run that came
+        from another process stand alone, without a row of the trace's root run."""
+        new = {trace.prefix: trace.trace_id for trace in self._traces if trace.root_run not in self._stored}
+        met = self._writer.prefixes_with_rows(sorted(new)) if new else []
+        if met:
+            raise RaceError([new[prefix] for prefix in met])

@@ -1,0 +1,182 @@
+"""One trace of a batch: what arrived, what was stored, and where each row belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from otel_runs.ids import row_id_from_span, run_id_from_trace, trace_prefix
+from otel_runs.mapping.facts import Facts
+from otel_runs.mapping.merge import merge_model_runs
+from otel_runs.mapping.runs import RunState, Seen
+from otel_runs.mapping.tree import Node, Tree
+from otel_runs.records import ModelRun
+from otel_runs.store.writer import Link
+
+
+def seen_of(facts: Facts) -> Seen:
+    """What a span tells of a run that it is in."""
+    return Seen(facts.started_at, facts.service_name, facts.environment)
+
+
+class TraceBatch:
+    """The facts of one trace in one batch.
+
+    Args:
+        trace_id: of the trace.
+        facts: what its spans in this batch say; a span may occur twice.
+    """
+
+    def __init__(self, trace_id: str, facts: list[Facts]) -> None:
+        self.trace_id = trace_id
+        self.facts = facts
+        self.prefix = trace_prefix(run_id_from_trace(trace_id))
+        self.root_run = run_id_from_trace(trace_id)
+        self.home = self.root_run
+        self.model_runs: dict[str, ModelRun] = {}
+        self.links: dict[str, Link] = {}
+        self.nested: set[str] = set()
+        self._root_node: str | None = None
+        self._root_is_new = False
+        self.around: dict[str, str] = {}
+        """Nested run -> the run around it."""
+        self._links: dict[str, str | None] = {}
+        self._stored_links: list[Link] = []
+        self.tree: Tree
+        for each in facts:
+            self._take(each)
+
+    def _take(self, facts: Facts) -> None:
+        model_run = facts.model_run
+        if model_run is not None:
+            known = self.model_runs.get(model_run.id)
+            self.model_runs[model_run.id] = model_run if known is None else merge_model_runs(known, model_run)
+            if facts.run is None:
+                return
+        node, parent = facts.node_id, facts.parent_node_id
+        if parent is None:
+            self._root_is_new = True
+            self._root_node = node
+            if facts.is_anchor:
+                # A root span that is a part of a keyed run: the link says that the whole trace belongs there.
+                self.home = facts.run_id
+                self.links[node] = Link(node, None, facts.run_id)
+            return
+        if model_run is None:
+            self.links[node] = Link(node, parent, facts.run_id)
+            if facts.run is not None:
+                self.nested.add(node)
+
+    @property
+    def has_plain_root(self) -> bool:
+        """Whether the root span is here and is the trace's own run."""
+        return self._root_is_new and self.home == self.root_run
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the trace can be stored, provided that its root run is not: no row is elsewhere."""
+        return self.has_plain_root and all(not facts.run_id or self.is_own(facts.run_id) for facts in self.facts)
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether the place of some span follows from the chain of its parents alone."""
+        return any(not facts.run_id and facts.parent_node_id is not None for facts in self.facts)
+
+    def is_own(self, run_id: str) -> bool:
+        """Whether a run's id is computed from this trace."""
+        return trace_prefix(run_id) == self.prefix
+
+    @property
+    def seen(self) -> Seen:
+        """What any of the spans here tells."""
+        return min(map(seen_of, self.facts))
+
+    def seen_by(self, run_id: str) -> Seen | None:
+        """What the spans here tell of a run whose own span is unknown; None if none of them is in it."""
+        if run_id == self.root_run:
+            told = [facts for facts in self.facts if not facts.run_id or self.is_own(facts.run_id)]
+        else:
+            told = [facts for facts in self.facts if facts.run_id == run_id]
+        return min(map(seen_of, told), default=None)
+
+    def join_stored(self, links: Iterable[Link], root: RunState | None, nested: Iterable[str]) -> None:
+        """Take in what is stored of the trace.
+
+        Args:
+            links: its links.
+            root: its root run, if that has a row.
+            nested: ids of the runs nested in it.
+        """
+        for link in links:
+            self._links[link.id] = link.parent_id
+            self._stored_links.append(link)
+            if link.parent_id is None:
+                self.home, self._root_node = link.run_id, link.id
+        if root is not None and root.run.root_span_id is not None:
+            self._root_node = row_id_from_span(self.trace_id, root.run.root_span_id)
+        self.nested.update(nested)
+
+    def grow_tree(self) -> None:
+        """Put together all that is known of the trace's shape."""
+        self.nested.update(
+            facts.run_id
+            for facts in self.facts
+            if facts.run_id and facts.run_id != self.root_run and self.is_own(facts.run_id)
+        )
+        self._links.update((link.id, link.parent_id) for link in self.links.values())
+        plain = self.home == self.root_run
+        root_row = self.home if plain or self._root_node is None else self._root_node
+        self.tree = Tree(self.root_run, self.home, self._root_node, root_row, self._links, self.nested)
+
+    def nodes(self) -> dict[str, Node]:
+        """The rows that arrived, as the tree sees them."""
+        return {
+            row.id: Node(row.run_id or self.root_run, row.parent_id, fixed=bool(row.run_id))
+            for row in self.model_runs.values()
+        }
+
+    def place(
+        self, run_of: Mapping[str, str] | None, around: Mapping[str, str], stored: Mapping[str, RunState]
+    ) -> None:
+        """Give every row, link and nested run its place.
+
+        Args:
+            run_of: row -> run; None where no row's run depends on the chain of its parents.
+            around: nested run -> the run around it, where that depends on the chain.
+            stored: the runs as they are stored.
+        """
+        parent_row = self.tree.parent_row
+        for row in self.model_runs.values():
+            run_id = row.run_id or self.home if run_of is None else run_of[row.id]
+            parent_id = parent_row(row.parent_id)
+            if run_id != row.run_id or parent_id != row.parent_id:
+                self.model_runs[row.id] = row._replace(run_id=run_id, parent_id=parent_id)
+        for link in self.links.values():
+            if not link.run_id:
+                self.links[link.id] = link._replace(run_id=self.home)
+        before = {id_: stored[id_].run.parent_run_id or self.home for id_ in self.nested & stored.keys()}
+        self.around = {**dict.fromkeys(self.nested, self.home), **before, **self._stated_around(), **around}
+
+    def nested_nodes(self, stored: Mapping[str, RunState]) -> dict[str, Node]:
+        """The nested runs whose own span is known, as the tree sees them."""
+        stated = self._stated_around()
+        found = {}
+        for run_id in self.nested & self._links.keys():
+            state = stored.get(run_id)
+            known = state.run.parent_run_id if state is not None else None
+            run_around = stated.get(run_id) or known or self.root_run
+            found[run_id] = Node(run_around, self._links[run_id], fixed=run_id in stated)
+        return found
+
+    def _stated_around(self) -> dict[str, str]:
+        return {facts.node_id: facts.run_id for facts in self.facts if facts.node_id in self.nested and facts.run_id}
+
+    def links_from(self, run_id: str) -> list[Link]:
+        """The stored links that were in a run, now in the trace's home."""
+        return [link._replace(run_id=self.home) for link in self._stored_links if link.run_id == run_id]
+
+    def replaced_parents(self) -> dict[str, str | None]:
+        """Presumed parents of stored rows that this batch shows to be others: old -> new."""
+        nodes = [node for node, link in self.links.items() if node not in self.nested and link.parent_id is not None]
+        if self.has_plain_root and self._root_node is not None:
+            nodes.append(self._root_node)
+        return {node: row for node in nodes if (row := self.tree.parent_row(node)) != node}

@@ -1,0 +1,263 @@
+"""How each database takes many rows at a time.
+
+Measured (bench/): SQLite takes tuples by executemany as fast as its driver can; PostgreSQL takes COPY into a temporary
+table and one statement from there six times faster than executemany.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import orjson
+from sqlalchemy import Connection, Table
+
+Row = tuple[Any, ...]
+
+_TEMPORARY: Final = "otel_runs_temporary"
+"""Where a connection remembers the temporary tables that it has."""
+
+
+class Bulk(ABC):
+    """Statements of one database, and how rows get into them."""
+
+    mark: ClassVar[str]
+    """How a parameter is written."""
+    time_mark: ClassVar[str]
+    """How a parameter that holds the text of a time is written."""
+    time_suffix: ClassVar[str]
+    """What stands behind the digits of a time."""
+    for_update: ClassVar[str]
+    """What locks the rows of a SELECT."""
+    for_no_key_update: ClassVar[str]
+    """What locks them against other writers, but not against new rows that refer to them."""
+
+    prefixes_with_rows: ClassVar[str]
+    """A SELECT of those of ``ids`` that are the beginning of a model run's id."""
+
+    @abstractmethod
+    def among(self, column: str) -> str:
+        """The condition that a column is one of ``ids``."""
+
+    @abstractmethod
+    def ids(self, ids: Sequence[str]) -> tuple[object, ...]:
+        """The parameters of ``among`` and ``by_prefix``."""
+
+    @abstractmethod
+    def by_prefix(self, columns: str, table: str) -> str:
+        """A SELECT of the rows whose id begins with one of ``ids``."""
+
+    @abstractmethod
+    def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+        """Insert rows, leave those alone whose key exists; how many were inserted."""
+
+    @abstractmethod
+    def save(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows, or overwrite those whose key exists. No key occurs twice in ``rows``."""
+
+    @abstractmethod
+    def replace_parents(self, connection: Connection, prefix: str, rows: Mapping[str, str | None]) -> None:
+        """In the model runs of one trace, replace one parent by another: old -> new."""
+
+    @abstractmethod
+    def move(self, connection: Connection, run_of: Mapping[str, str]) -> None:
+        """Give model runs another run: id -> run id."""
+
+    def forget(self, connection: Connection) -> None:
+        """The transaction will be rolled back."""
+
+    @staticmethod
+    def run_many(connection: Connection, sql: str, rows: Sequence[Row]) -> None:
+        """Execute a statement once for each row."""
+        if rows:
+            connection.exec_driver_sql(sql, list(rows))
+
+
+class SqliteBulk(Bulk):
+    """SQLite: one writer at a time, so nothing needs locking."""
+
+    mark = "?"
+    time_mark = "?"
+    time_suffix = ""
+    for_update = ""
+    for_no_key_update = ""
+    prefixes_with_rows = (
+        "SELECT p.value FROM json_each(?) AS p "
+        "WHERE EXISTS (SELECT 1 FROM model_runs WHERE id >= p.value AND id < p.value || 'g')"
+    )
+
+    def __init__(self) -> None:
+        self._sql: dict[tuple[str, bool], str] = {}
+
+    def among(self, column: str) -> str:
+        """One parameter, whatever the number of ids: SQLite limits parameters, and would parse each list anew."""
+        return f"{column} IN (SELECT value FROM json_each(?))"
+
+    def ids(self, ids: Sequence[str]) -> tuple[object, ...]:
+        """A JSON array."""
+        return (orjson.dumps(list(ids)).decode(),)
+
+    def by_prefix(self, columns: str, table: str) -> str:
+        """CROSS JOIN keeps SQLite from scanning the table: the prefixes come first, each is one range of the key."""
+        named = ", ".join(f"m.{column.strip()}" for column in columns.split(","))
+        return (
+            f"SELECT {named} FROM json_each(?) AS p CROSS JOIN {table} AS m "
+            f"WHERE m.id >= p.value AND m.id < p.value || 'g'"
+        )
+
+    def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+        """One prepared statement, run by the driver for each row."""
+        if not rows:
+            return 0
+        return connection.exec_driver_sql(self._statement(table, overwrite=False), list(rows)).rowcount
+
+    def save(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """One prepared statement, run by the driver for each row."""
+        self.run_many(connection, self._statement(table, overwrite=True), rows)
+
+    def replace_parents(self, connection: Connection, prefix: str, rows: Mapping[str, str | None]) -> None:
+        """One pass over the trace's rows, whatever the number of replacements."""
+        replacements = orjson.dumps(dict(rows)).decode()
+        connection.exec_driver_sql(
+            "UPDATE model_runs SET parent_id = (SELECT value FROM json_each(?) WHERE key = parent_id) "
+            "WHERE id >= ? AND id < ? AND parent_id IN (SELECT key FROM json_each(?))",
+            (replacements, prefix, after_prefix(prefix), replacements),
+        )
+
+    def move(self, connection: Connection, run_of: Mapping[str, str]) -> None:
+        """One look-up by key for each."""
+        rows = [(run_id, id_) for id_, run_id in run_of.items()]
+        self.run_many(connection, "UPDATE model_runs SET run_id = ? WHERE id = ?", rows)
+
+    def _statement(self, table: Table, *, overwrite: bool) -> str:
+        sql = self._sql.get((table.name, overwrite))
+        if sql is None:
+            columns = _columns(table)
+            marks = ", ".join("?" * len(columns))
+            sql = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks}) {_on_conflict(table, overwrite)}"
+            self._sql[table.name, overwrite] = sql
+        return sql
+
+
+class PostgresBulk(Bulk):
+    """PostgreSQL through psycopg 3."""
+
+    mark = "%s"
+    time_mark = "%s::timestamptz"
+    time_suffix = "+00"
+    for_update = " FOR UPDATE"
+    for_no_key_update = " FOR NO KEY UPDATE"
+    prefixes_with_rows = (
+        "SELECT p.value FROM unnest(%s::text[]) AS p(value) WHERE EXISTS "
+        "(SELECT 1 FROM model_runs WHERE id >= p.value COLLATE \"C\" AND id < (p.value || 'g') COLLATE \"C\")"
+    )
+
+    def among(self, column: str) -> str:
+        """One array parameter."""
+        return f"{column} = ANY(%s)"
+
+    def ids(self, ids: Sequence[str]) -> tuple[object, ...]:
+        """A list, which the driver sends as an array."""
+        return (list(ids),)
+
+    def by_prefix(self, columns: str, table: str) -> str:
+        """Ids are of collation C, so that a prefix is one range of the key."""
+        named = ", ".join(f"m.{column.strip()}" for column in columns.split(","))
+        return (
+            f"SELECT {named} FROM unnest(%s::text[]) AS p(value) "
+            f'JOIN {table} AS m ON m.id >= p.value COLLATE "C" AND m.id < (p.value || \'g\') COLLATE "C"'
+        )
+
+    def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+        """Waits for a writer that inserts the same key; if it commits, its row stands."""
+        if not rows:
+            return 0
+        names = ", ".join(_columns(table))
+        source = self._copy(connection, table, rows)
+        key = next(iter(table.primary_key.columns)).name
+        sql = (
+            f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {source} "
+            f"ORDER BY {key} ON CONFLICT DO NOTHING"
+        )
+        inserted = connection.exec_driver_sql(sql).rowcount
+        self._empty(connection, source)
+        return inserted
+
+    def save(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """COPY, then one upsert."""
+        if not rows:
+            return
+        names = ", ".join(_columns(table))
+        source = self._copy(connection, table, rows)
+        key = ", ".join(column.name for column in table.primary_key.columns)
+        connection.exec_driver_sql(
+            f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {source} "
+            f"ORDER BY {key} {_on_conflict(table, overwrite=True)}"
+        )
+        self._empty(connection, source)
+
+    def replace_parents(self, connection: Connection, prefix: str, rows: Mapping[str, str | None]) -> None:
+        """One pass over the trace's rows, whatever the number of replacements."""
+        connection.exec_driver_sql(
+            "UPDATE model_runs AS m SET parent_id = p.new FROM unnest(%s::text[], %s::text[]) AS p(old, new) "
+            "WHERE m.id >= %s AND m.id < %s AND m.parent_id = p.old",
+            (list(rows), list(rows.values()), prefix, after_prefix(prefix)),
+        )
+
+    def move(self, connection: Connection, run_of: Mapping[str, str]) -> None:
+        """One statement for all."""
+        connection.exec_driver_sql(
+            "UPDATE model_runs AS m SET run_id = p.run_id FROM unnest(%s::text[], %s::text[]) AS p(id, run_id) "
+            "WHERE m.id = p.id",
+            (list(run_of), list(run_of.values())),
+        )
+
+    @staticmethod
+    def _copy(connection: Connection, table: Table, rows: Sequence[Row]) -> str:
+        """Copy rows into a temporary table of the connection; its name."""
+        source = f"otel_runs_new_{table.name}"
+        made = connection.info.setdefault(_TEMPORARY, set())
+        if source not in made:
+            # IF NOT EXISTS: after a rollback (see forget) those of earlier transactions are still there.
+            connection.exec_driver_sql(
+                f"CREATE TEMPORARY TABLE IF NOT EXISTS {source} (LIKE {table.name}) ON COMMIT DELETE ROWS"
+            )
+            made.add(source)
+        driver: Any = connection.connection.driver_connection
+        with driver.cursor() as cursor, cursor.copy(f"COPY {source} ({', '.join(_columns(table))}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        return source
+
+    @staticmethod
+    def _empty(connection: Connection, source: str) -> None:
+        # One transaction may fill the same table twice; DELETE is cheaper than TRUNCATE, which syncs a new file.
+        connection.exec_driver_sql(f"DELETE FROM {source}")
+
+    def forget(self, connection: Connection) -> None:
+        """Its temporary tables are gone."""
+        connection.info.pop(_TEMPORARY, None)
+
+
+def after_prefix(prefix: str) -> str:
+    """The end of the range of ids that begin with the prefix: "g" is the first letter above all hexadecimal digits."""
+    return prefix + "g"
+
+
+def bulk_of(dialect: str) -> Bulk:
+    """The statements of a database, by SQLAlchemy's name of its dialect."""
+    return PostgresBulk() if dialect == "postgresql" else SqliteBulk()
+
+
+def _columns(table: Table) -> list[str]:
+    return [column.name for column in table.columns]
+
+
+def _on_conflict(table: Table, overwrite: bool) -> str:  # noqa: FBT001 (private, and named where it is called)
+    key = [column.name for column in table.primary_key.columns]
+    rest = [name for name in _columns(table) if name not in key]
+    if not overwrite or not rest:
+        # Without a target: with one, the other unique key of `models` would still race.
+        return "ON CONFLICT DO NOTHING"
+    return f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in rest)

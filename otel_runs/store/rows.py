@@ -1,0 +1,125 @@
+"""Records to rows and back. A row is a tuple in the order of the table's columns.
+
+Times are text on the way in, on every database: ``YYYY-MM-DD HH:MM:SS.ffffff`` is what SQLite keeps, and with ``+00``
+behind it PostgreSQL's COPY reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from otel_runs.mapping.runs import RunState
+from otel_runs.records import ModelRun, Run
+from otel_runs.units import ms_from_ns, ns_from_time
+
+Row = tuple[Any, ...]
+
+TIME_SUFFIX: Final = {"sqlite": "", "postgresql": "+00"}
+
+
+@lru_cache(maxsize=4096)  # spans of one moment share their second; formatting it again is half the cost of a row
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+class Rows:
+    """Turns records into rows of one database, and back.
+
+    Args:
+        time_suffix: what stands behind a time's digits.
+    """
+
+    def __init__(self, time_suffix: str) -> None:
+        self._suffix = time_suffix
+
+    def time(self, ns: int | None) -> str | None:
+        """The text of a time."""
+        if ns is None:
+            return None
+        seconds, rest = divmod(ns, 1_000_000_000)
+        return f"{_second(seconds)}.{rest // 1000:06d}{self._suffix}"
+
+    def run(self, state: RunState) -> Row:
+        """A row of ``runs``."""
+        run = state.run
+        time = self.time
+        return (
+            *run[:12],
+            time(run.started_at),
+            time(run.completed_at),
+            run.duration_ns,
+            None if run.duration_ns is None else run.duration_ns / 1e9,
+            time(run.heartbeat_at),
+            *run[16:34],
+            _json(run.metadata),
+            time(run.deleted_at),
+            run.run_key,
+            " ".join(sorted(state.derived)),
+            state.loose,
+        )
+
+    def model_run(self, record: ModelRun) -> Row:
+        """A row of ``model_runs``."""
+        duration = record.duration_ns
+        return (
+            *record[:13],
+            self.time(record.started_at),
+            self.time(record.completed_at),
+            None if duration is None else ms_from_ns(duration),
+            *record[15:25],
+            _json(record.metadata),
+        )
+
+
+def run_from_row(row: Sequence[Any]) -> RunState:
+    """A run from all columns of its row."""
+    run = Run(
+        *row[:12],
+        ns_from_value(row[12]) or 0,
+        ns_from_value(row[13]),
+        row[14],
+        ns_from_value(row[16]),
+        *row[17:34],
+        None if row[34] is None else bool(row[34]),
+        _loaded(row[35]),
+        ns_from_value(row[36]),
+        row[37],
+    )
+    return RunState(run, frozenset(row[38].split()), bool(row[39]))
+
+
+def model_run_from_row(row: Sequence[Any]) -> ModelRun:
+    """A model run from all columns of its row."""
+    return ModelRun(
+        *row[:13],
+        ns_from_value(row[13]) or 0,
+        ns_from_value(row[14]),
+        *row[16:26],
+        _loaded(row[26]),
+    )
+
+
+def ns_from_value(value: str | datetime | None) -> int | None:
+    """Nanoseconds from a time as a driver returns it: text from SQLite, an aware time from PostgreSQL."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return ns_from_time(value)
+
+
+def json_text(value: object) -> str | None:
+    """JSON text of a value, with sorted keys: the same value is the same text."""
+    return None if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+_json: Callable[[object], str | None] = json_text
+
+
+def _loaded(value: object) -> Any:
+    return orjson.loads(value) if isinstance(value, str) else value

@@ -1,0 +1,163 @@
+"""Traces as tests need them: small, with everything that makes the order of arrival matter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from otel_runs import attributes as key
+from otel_runs.ids import row_id_from_span, run_id_from_trace
+from otel_runs.spans.span import NO_ATTRIBUTES, Event, Resource, Span, SpanKind, StatusCode
+
+START = 1_760_000_000_000_000_000
+SECOND = 1_000_000_000
+
+RESOURCE = Resource({key.SERVICE_NAME: "shop"})
+OTHER_RESOURCE = Resource({key.SERVICE_NAME: "billing", key.ENVIRONMENT: "prod", key.VCS_REVISION: "c" * 40})
+
+
+def trace_id(number: int) -> str:
+    """A trace id; neighbouring numbers differ in their first 8 bytes, and no span id is like the last 8."""
+    return f"{number + 1:016x}{'f' * 15}{number + 1:x}"
+
+
+def span_id(number: int) -> str:
+    """A span id."""
+    return f"{number + 1:016x}"
+
+
+def span(  # noqa: PLR0913 (a span has that many parts)
+    number: int,
+    parent: int | None = None,
+    *,
+    trace: int = 0,
+    name: str = "",
+    kind: SpanKind = "INTERNAL",
+    status: StatusCode = "UNSET",
+    attributes: Mapping[str, Any] = NO_ATTRIBUTES,
+    events: Sequence[Event] = (),
+    start: int | None = None,
+    end: int | None = None,
+    open_: bool = False,
+    resource: Resource = RESOURCE,
+    parent_is_remote: bool | None = None,
+) -> Span:
+    """A span: number and parent are positions in its trace, start and end seconds after START."""
+    began = START + (number if start is None else start) * SECOND
+    return Span(
+        trace_id(trace),
+        span_id(number),
+        None if parent is None else span_id(parent),
+        name or f"span {number}",
+        kind,
+        began,
+        None if open_ else (START + (100 if end is None else end) * SECOND),
+        status,
+        None,
+        attributes,
+        events,
+        (),
+        resource,
+        "tests",
+        None,
+        None,
+        parent_is_remote,
+    )
+
+
+def run_id(trace: int = 0) -> str:
+    """The id of a trace's root run."""
+    return run_id_from_trace(trace_id(trace))
+
+
+def row_id(number: int, trace: int = 0) -> str:
+    """The id of the row of a span."""
+    return row_id_from_span(trace_id(trace), span_id(number))
+
+
+_FACTS = st.fixed_dictionaries(
+    {},
+    optional={
+        key.ROWS_IN: st.integers(0, 5),
+        key.ROWS_OUT: st.integers(0, 5),
+        key.GEN_AI_INPUT_TOKENS: st.integers(0, 5),
+        key.GEN_AI_OUTPUT_TOKENS: st.integers(0, 5),
+        key.COST_USD: st.sampled_from([0.1, 0.2, 0.7]),
+        key.STATUS: st.sampled_from(["skipped", "cancelled", "failed"]),
+        key.ATTEMPT: st.integers(1, 3),
+        key.MODEL_PATH: st.sampled_from(["staging.orders", "marts.revenue"]),
+        key.MODEL_TAGS: st.sampled_from([("daily",), ("hourly", "core")]),
+        key.MODEL_DEPENDS_ON: st.sampled_from([("raw.orders",), ("raw.orders", "staging.orders")]),
+        key.VCS_REVISION: st.sampled_from(["a" * 40, "b" * 40]),
+        f"{key.METADATA_PREFIX}batch": st.integers(0, 3),
+    },
+)
+_KINDS: st.SearchStrategy[SpanKind] = st.sampled_from(["INTERNAL", "INTERNAL", "CLIENT", "SERVER", "CONSUMER"])
+_STATUSES: st.SearchStrategy[StatusCode] = st.sampled_from(["UNSET", "UNSET", "UNSET", "OK", "ERROR"])
+_KEYED = Resource({**RESOURCE.attributes, key.RUN_KEY: "nightly"})
+
+
+@st.composite
+def one_trace(draw: st.DrawFn, number: int) -> list[Span]:
+    """A trace: a tree of up to nine spans, some of them runs, some without a row, some missing."""
+    size = draw(st.integers(1, 9))
+    keyed_resource = draw(st.integers(0, 5)) == 0
+    spans = []
+    for index in range(size):
+        attributes: dict[str, Any] = dict(draw(_FACTS))
+        mark = draw(st.sampled_from([None, None, None, "run", "llm", "step"]))
+        if mark is not None:
+            attributes[key.KIND] = mark
+        if draw(st.integers(0, 9)) == 0:
+            attributes[key.RUN_KEY] = "nightly"
+        spans.append(
+            span(
+                index,
+                draw(st.integers(0, index - 1)) if index else None,
+                trace=number,
+                name=draw(st.sampled_from(["load", "clean", "train"])),
+                kind=draw(_KINDS),
+                status=draw(_STATUSES),
+                attributes=attributes,
+                start=draw(st.integers(0, 9)),
+                end=draw(st.integers(10, 19)),
+                open_=draw(st.integers(0, 7)) == 0,
+                resource=_KEYED if keyed_resource else draw(st.sampled_from([RESOURCE, RESOURCE, OTHER_RESOURCE])),
+                parent_is_remote=draw(st.sampled_from([None, False, True])),
+            )
+        )
+    return draw(st.permutations(spans))[: draw(st.integers(1, size))] if draw(st.booleans()) else spans
+
+
+@st.composite
+def started_too(draw: st.DrawFn, spans: list[Span]) -> list[Span]:
+    """The spans, and of some of them what was told when they started: without an end, and with fewer attributes."""
+    started = []
+    for each in spans:
+        if each.end_ns is not None and draw(st.integers(0, 3)) == 0:
+            early = {name: value for name, value in each.attributes.items() if not name.startswith("otel_runs.rows")}
+            started.append(each._replace(end_ns=None, status="UNSET", attributes=early))
+    return spans + started
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> list[Span]:
+    """One to three traces."""
+    count = draw(st.integers(1, 3))
+    spans = [each for number in range(count) for each in draw(one_trace(number))]
+    return draw(started_too(spans))
+
+
+@st.composite
+def delivered(draw: st.DrawFn, spans: list[Span]) -> list[list[Span]]:
+    """The spans in any order, some of them twice, in any batches."""
+    twice = spans + [each for each in spans if draw(st.booleans())]
+    rest = draw(st.permutations(twice))
+    batches = []
+    while rest:
+        size = draw(st.integers(1, len(rest)))
+        batches.append(rest[:size])
+        rest = rest[size:]
+    return batches
