@@ -1,0 +1,84 @@
+"""What became of this process's spans: counted always, told when asked and at exit."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+
+class Stats(NamedTuple):
+    """Counters of this process since it started (in a forked child: since the fork)."""
+
+    spans_received: int = 0
+    """Ended spans that reached an exporter of ours."""
+    spans_stored: int = 0
+    """Spans whose transaction was committed."""
+    spans_failed: int = 0
+    """Spans that an exporter of ours gave up: refused, or not stored within its time."""
+    spans_dropped: int = 0
+    """Spans that never reached an exporter: the queue was full, or the process ended before its turn."""
+    unrecorded: int = 0
+    """Values and uses of ``run``, ``step`` and ``record`` that could not be recorded."""
+    export_errors: int = 0
+    """Attempts to store a batch that failed; one that succeeded later counts here too."""
+    last_error: str | None = None
+    """Type and message of the latest of these failures."""
+    last_error_at: datetime | None = None
+
+
+class Counters:
+    """The counters behind ``stats()``; safe from several threads."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start at zero, with a lock that nobody holds."""
+        self._lock = threading.Lock()
+        self._stats = Stats()
+
+    def add(
+        self, *, received: int = 0, stored: int = 0, failed: int = 0, dropped: int = 0, unrecorded: int = 0
+    ) -> None:
+        """Add numbers of spans, and of what could not be recorded on one."""
+        with self._lock:
+            now = self._stats
+            self._stats = now._replace(
+                spans_received=now.spans_received + received,
+                spans_stored=now.spans_stored + stored,
+                spans_failed=now.spans_failed + failed,
+                spans_dropped=now.spans_dropped + dropped,
+                unrecorded=now.unrecorded + unrecorded,
+            )
+
+    def add_error(self, error: BaseException) -> None:
+        """Count an attempt that failed, and keep what it said."""
+        with self._lock:
+            self._stats = self._stats._replace(
+                export_errors=self._stats.export_errors + 1,
+                last_error=f"{type(error).__name__}: {error}",
+                last_error_at=datetime.now(UTC),
+            )
+
+    def read(self) -> Stats:
+        """The counters as they are now."""
+        return self._stats
+
+
+counters = Counters()
+
+if hasattr(os, "register_at_fork"):
+    # What the parent counted is the parent's; and its lock may be held by a thread that the child does not have.
+    os.register_at_fork(after_in_child=counters.reset)
+
+
+def stats() -> Stats:
+    """How many spans this process has recorded, stored and lost, and why.
+
+    Returns:
+        The counters of all exporters and processors of otel_runs in this process. Spans that still wait in a queue are
+        in none of them; flush first for a settled account.
+    """
+    return counters.read()
