@@ -1,0 +1,231 @@
+"""The commands: their names, options and help. What each does is in its own module, imported when it is asked for.
+
+So ``otel-runs --help`` and the completion of a command's name load neither SQLAlchemy nor the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+import typer
+
+from otel_runs.cli import completion
+from otel_runs.cli.exec import exec_command
+from otel_runs.cli.exits import ErrorsToExitCodes
+from otel_runs.query.results import MODEL_ORDERS, ModelOrder
+from otel_runs.records import RUN_STATUSES
+
+app = typer.Typer(
+    cls=ErrorsToExitCodes,
+    epilog="The history is the database of --db, of OTEL_RUNS_DB, or .otel_runs/runs.db of the project you are in.",
+    no_args_is_help=True,
+    # Plain help: no markup to be misread in it, and no rich to load (older typer loads it all the same).
+    rich_markup_mode=None,
+    # Errors of ours are printed by the class above. Others are defects, and their plain traceback says most.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+db_app = typer.Typer(help="Look after the run database.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(db_app, name="db")
+
+Database = Annotated[
+    str | None,
+    typer.Option("--db", metavar="URL", help="The run database: an SQLAlchemy URL or the path of an SQLite file."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON with all columns instead of a table.")]
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer calls it with the option's value
+    if wanted:
+        from otel_runs import __version__
+
+        typer.echo(f"otel-runs {__version__}")
+        raise typer.Exit
+
+
+def _known_statuses(given: list[str] | None) -> list[str]:
+    # Older typer calls this with None, and takes no None back.
+    statuses = given or []
+    for status in statuses:
+        if status not in RUN_STATUSES:
+            msg = f"{status!r} is not a status of a run; expected one of: {', '.join(RUN_STATUSES)}"
+            raise typer.BadParameter(msg)
+    return statuses
+
+
+def _known_order(order: str) -> str:
+    if order not in MODEL_ORDERS:
+        msg = f"{order!r} is not an order; expected one of: {', '.join(MODEL_ORDERS)}"
+        raise typer.BadParameter(msg)
+    return order
+
+
+@app.callback()
+def otel_runs(
+    context: typer.Context,
+    *,
+    db: Database = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Run history you can query, from plain OpenTelemetry traces."""
+    del version  # its callback has seen to it
+    context.obj = db
+
+
+@app.command()
+def tail(
+    context: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option("-n", "--n", min=1, metavar="N", help="How many runs. Default: 10.")] = 10,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--status",
+            metavar="STATUS",
+            callback=_known_statuses,
+            autocompletion=completion.statuses,
+            help=f"Only runs with this status; may be given several times. One of: {', '.join(RUN_STATUSES)}.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            autocompletion=completion.names,
+            help="Only runs of this name; * stands for any text.",
+        ),
+    ] = None,
+    env: Annotated[
+        str | None,
+        typer.Option(
+            "--env", metavar="ENV", autocompletion=completion.environments, help="Only runs in this environment."
+        ),
+    ] = None,
+    nested: Annotated[bool, typer.Option("--all", help="List runs nested in other runs, too.")] = False,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Stay and print runs that start or change, until Ctrl-C.")
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", min=0, metavar="SECONDS", help="With --follow: stop by itself after so long."),
+    ] = None,
+    json: Json = False,
+    db: Database = None,
+) -> None:
+    """List the last runs, the newest at the bottom. Times are UTC.
+
+    Steps, tokens and environment are listed where the terminal is wide enough. A running run shows its time so far.
+    With --follow, --json prints one object a line. Ctrl-C ends --follow with exit code 0.
+    """
+    from otel_runs.cli.tail import Tail, run_tail
+
+    if timeout is not None and not follow:
+        msg = "--timeout belongs to --follow; give both or neither"
+        raise typer.BadParameter(msg)
+    asked = Tail(limit, tuple(status or ()), name, env, nested, json)
+    run_tail(db or context.obj, asked, follow=follow, timeout=timeout)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    run_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ID",
+            autocompletion=completion.run_ids,
+            help="The run's id or the beginning of it, a trace id, or your own id of the run. Default: the latest run.",
+        ),
+    ] = None,
+    *,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            min=0,
+            metavar="N",
+            help="The most steps to show, failed ones first; 0 for all. Default: 200, with --json all.",
+        ),
+    ] = None,
+    exit_status: Annotated[
+        bool,
+        typer.Option(
+            "--exit-status", help="Exit with 3 if the run failed or was cancelled, with 4 if it has not ended."
+        ),
+    ] = False,
+    json: Json = False,
+    db: Database = None,
+) -> None:
+    """Show one run: what it did, the tree of its steps with their place in time, and its error.
+
+    Nested runs are branches of the tree. The id of a nested run in the tree is the beginning of its span id; this
+    command takes it, too.
+    """
+    from otel_runs.cli.show import Show, run_show
+
+    run_show(db or context.obj, Show(run_id, limit, exit_status, json))
+
+
+@app.command()
+def models(
+    context: typer.Context,
+    *,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="ORDER",
+            callback=_known_order,
+            autocompletion=completion.model_orders,
+            help=f"What comes first: {', '.join(MODEL_ORDERS)}. Default: path.",
+        ),
+    ] = "path",
+    json: Json = False,
+    db: Database = None,
+) -> None:
+    """List the models and steps: how often they ran, how often they succeeded, how long they took."""
+    from otel_runs.cli.models import run_models
+
+    run_models(db or context.obj, cast("ModelOrder", sort), json=json)
+
+
+app.command(
+    "exec",
+    # What follows the command's own options belongs to the program that it runs.
+    context_settings={"allow_extra_args": True, "allow_interspersed_args": False},
+)(exec_command)
+
+
+@app.command()
+def demo(context: typer.Context, db: Database = None) -> None:
+    """Run a small pipeline over real data, twice, and show its runs."""
+    from otel_runs.demo import main
+
+    main(db or context.obj)
+
+
+@db_app.command()
+def upgrade(context: typer.Context, db: Database = None) -> None:
+    """Create the run database, or bring its tables up to date. Loses nothing; safe to repeat."""
+    from otel_runs.cli.db import run_upgrade
+
+    run_upgrade(db or context.obj)
+
+
+@db_app.command()
+def check(context: typer.Context, db: Database = None) -> None:
+    """Say whether the run database can be read and is up to date: exit code 0 if so, 1 if not."""
+    from otel_runs.cli.db import run_check
+
+    run_check(db or context.obj)
+
+
+@db_app.command()
+def path(context: typer.Context, db: Database = None) -> None:
+    """Print where the run database is, whether it exists or not. Passwords are left out."""
+    from otel_runs.cli.db import run_path
+
+    run_path(db or context.obj)

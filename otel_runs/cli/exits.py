@@ -1,0 +1,39 @@
+"""Exit codes, and the one place where errors become them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from otel_runs.errors import OtelRunsError
+
+OK: Final = 0
+ERROR: Final = 1
+USAGE: Final = 2
+RUN_FAILED: Final = 3
+RUN_NOT_ENDED: Final = 4
+
+EXIT_CODES: Final = {
+    OK: "Done. Also where there is nothing to list yet.",
+    ERROR: "It could not be done; standard error says what was wrong and what to do.",
+    USAGE: "The command line was wrong: an unknown command, option or value.",
+    RUN_FAILED: "`show --exit-status`: the run failed or was cancelled.",
+    RUN_NOT_ENDED: "`show --exit-status`: the run has not ended.",
+}
+
+
+class ErrorsToExitCodes(TyperGroup):
+    """A group of commands whose errors of ours end in a message and exit code 1 instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except OtelRunsError as exc:
+            # Imported late: it loads rich, and most commands have no error to print.
+            from otel_runs.cli.output import complain
+
+            complain(str(exc))
+            raise typer.Exit(ERROR) from exc

@@ -1,0 +1,209 @@
+"""``otel-runs tail``: the last runs, once or as they come."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from rich.text import Text
+
+from otel_runs.cli.history import find_history, nothing_yet
+from otel_runs.cli.output import fields, hint, marks, print_json, put, stdout
+from otel_runs.cli.statuses import status_text
+from otel_runs.cli.tables import Column, layout, table
+from otel_runs.cli.text import count, duration, one_line, or_nothing, short_id
+from otel_runs.cli.text import time as time_text
+from otel_runs.query.filters import RunFilters
+from otel_runs.query.runs import list_runs
+from otel_runs.records import TERMINAL_RUN_STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from otel_runs.cli.output import Marks
+    from otel_runs.cli.tables import Layout
+    from otel_runs.query.results import StoredRun
+    from otel_runs.store.engine import Database
+
+POLL_SECONDS: Final = 0.5
+FOLLOWED: Final = 500
+"""How many of the newest runs are looked at again; one of them that is new or changed is printed."""
+
+COLUMNS: Final = (
+    Column("Run ID", at_least=8),
+    Column("Name", shrinks=True),
+    Column("Status", at_least=9),
+    Column("Started At (UTC)", at_least=19),
+    Column("Rows In", right=True),
+    Column("Rows Out", right=True),
+    Column("Duration", right=True),
+    Column("Steps", right=True, optional=True),
+    Column("Tokens", right=True, optional=True),
+    Column("Env", optional=True),
+)
+
+
+class Tail(NamedTuple):
+    """What was asked for."""
+
+    limit: int
+    statuses: tuple[str, ...]
+    name: str | None
+    environment: str | None
+    nested: bool
+    json: bool
+
+    def filters(self) -> RunFilters:
+        """The same as the read side takes it."""
+        return RunFilters(
+            status=self.statuses,
+            name=self.name,
+            environment=self.environment,
+            top_level=None if self.nested else True,
+        )
+
+
+def run_tail(url: str | None, asked: Tail, *, follow: bool, timeout: float | None) -> None:
+    """List runs, and stay for more if asked to.
+
+    Args:
+        url: the run database.
+        asked: which runs, and how to print them.
+        follow: whether to stay.
+        timeout: seconds to stay; None until Ctrl-C.
+
+    Raises:
+        StoreError: the database could not be read.
+    """
+    if follow:
+        _follow(url, asked, timeout)
+    else:
+        _list(url, asked)
+
+
+def _list(url: str | None, asked: Tail) -> None:
+    database = find_history(url)
+    if database is None:
+        _print_nothing(asked, nothing_yet(url))
+        return
+    with database:
+        runs = list_runs(database, asked.filters(), limit=asked.limit)[::-1]
+        if not runs:
+            _print_nothing(asked, _nothing_found(database, url))
+            return
+    if asked.json:
+        print_json(fields(runs))
+        return
+    console = stdout()
+    rows = cells(runs, marks(console))
+    put(console, table(console, layout(console, COLUMNS, rows), rows))
+
+
+def _nothing_found(database: Database, url: str | None) -> str:
+    if list_runs(database, RunFilters(), limit=1):
+        return "No run fits. Widen --status, --name or --env; --all lists nested runs, too."
+    return nothing_yet(url)
+
+
+def _print_nothing(asked: Tail, why: str) -> None:
+    hint(why)
+    if asked.json:
+        print_json([])
+
+
+def _follow(url: str | None, asked: Tail, timeout: float | None) -> None:
+    ends = None if timeout is None else time.monotonic() + timeout
+    follower = _Follower(asked)
+    database = None
+    try:
+        while True:
+            database = database or find_history(url)
+            if database is None:
+                follower.wait_for_first(url)
+            else:
+                follower.look(database)
+            if ends is not None and time.monotonic() >= ends:
+                return
+            time.sleep(POLL_SECONDS if ends is None else max(0, min(POLL_SECONDS, ends - time.monotonic())))
+    except KeyboardInterrupt:
+        return
+    finally:
+        if database is not None:
+            database.close()
+
+
+class _Follower:
+    """Prints runs that are new or have changed since it last looked."""
+
+    def __init__(self, asked: Tail) -> None:
+        self._asked = asked
+        self._console = stdout()
+        self._layout: Layout | None = None
+        self._seen: dict[str, tuple[str, str]] | None = None
+        self._waiting = False
+
+    def wait_for_first(self, url: str | None) -> None:
+        if not self._waiting:
+            hint(nothing_yet(url))
+            self._waiting = True
+        self._seen = {}
+
+    def look(self, database: Database) -> None:
+        first = self._seen is None
+        seen = self._seen or {}
+        runs = list_runs(database, self._asked.filters(), limit=max(FOLLOWED, self._asked.limit))[::-1]
+        changed = [run for run in runs if seen.get(run.id) != _state(run)]
+        self._seen = {run.id: _state(run) for run in runs}
+        self._print(changed[-self._asked.limit :] if first else changed)
+
+    def _print(self, runs: list[StoredRun]) -> None:
+        if self._asked.json:
+            for run in runs:
+                print_json(run._asdict(), lines=True)
+            return
+        rows = cells(runs, marks(self._console))
+        header = self._layout is None
+        if header:
+            self._layout = layout(self._console, COLUMNS, rows, boxed=False)
+        if self._layout is not None and (rows or header):
+            put(self._console, table(self._console, self._layout, rows, header=header))
+
+
+def _state(run: StoredRun) -> tuple[str, str]:
+    return run.status, run.name
+
+
+def cells(runs: Sequence[StoredRun], marks: Marks) -> list[list[Text]]:
+    """The runs as rows of the table."""
+    now = datetime.now(UTC)
+    return [_cells(run, now, marks) for run in runs]
+
+
+def _cells(run: StoredRun, now: datetime, marks: Marks) -> list[Text]:
+    return [
+        _id_text(run, marks),
+        Text(one_line(run.name)),
+        status_text(run.status),
+        Text(time_text(run.started_at)),
+        Text(count(run.rows_in)),
+        Text(count(run.rows_out)),
+        Text(duration(seconds_of(run, now))),
+        Text(count(run.steps)),
+        Text(count(run.tokens)),
+        Text(or_nothing(run.environment)),
+    ]
+
+
+def seconds_of(run: StoredRun, now: datetime) -> float | None:
+    """How long the run took, or has taken so far."""
+    if run.duration_seconds is not None or run.status in TERMINAL_RUN_STATUSES:
+        return run.duration_seconds
+    return max(0.0, (now - run.started_at).total_seconds())
+
+
+def _id_text(run: StoredRun, marks: Marks) -> Text:
+    """The short id. That of a nested run is its span's: its own begins like that of the run it is in."""
+    if run.parent_run_id is None:
+        return Text(short_id(run.id), style="cyan")
+    return Text(marks.nested + short_id(run.root_span_id or run.id), style="cyan")

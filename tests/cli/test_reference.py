@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from otel_runs.settings import SETTINGS
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    """The script that writes the pages."""
+    spec = importlib.util.spec_from_file_location("make_reference", DOCS / "make_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["cli.md", "settings.md"])
+def test_page_is_what_its_script_writes_now(reference: ModuleType, page: str) -> None:
+    expected = reference.PAGES[DOCS / page]()
+    assert (DOCS / page).read_text(encoding="utf-8") == expected, "run: python docs/make_reference.py"
+
+
+def test_every_command_and_option_has_help_and_is_documented(reference: ModuleType) -> None:
+    page = (DOCS / "cli.md").read_text(encoding="utf-8")
+    for command in reference.commands():
+        assert f"\n## {command.words}\n" in page
+        assert command.command.help, command.words
+        for parameter in command.command.params:
+            assert parameter.help, (command.words, parameter.name)
+            assert all(f"`{option}" in page for option in parameter.opts if option.startswith("-"))
+
+
+def test_every_setting_is_documented() -> None:
+    page = (DOCS / "settings.md").read_text(encoding="utf-8")
+    assert all(f"| `{setting.env}` |" in page for setting in SETTINGS)
