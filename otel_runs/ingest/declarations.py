@@ -6,96 +6,107 @@ gone. A span that names nothing but the model's path and kind is no declaration.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 from otel_runs.mapping.facts import Facts, model_from_path
 from otel_runs.records import Model, Run
 from otel_runs.store.writer import StoredEnvironment, StoredModel, Writer
 
 
-class _Mention(NamedTuple):
-    model: Model
-    started_at: int
-    declared_by: str
-    """The row that declares the model; "" if it only uses it."""
+class Mentions:
+    """All that a batch says of one model."""
+
+    __slots__ = ("declared", "model", "stamp", "state")
+
+    def __init__(self, model: Model, started_at: int) -> None:
+        self.model = model
+        self.state = StoredModel(model.kind, started_at, started_at, "")
+        """As a model that nobody declares: the kind that comes first in the alphabet, the earliest start."""
+        self.declared: Model | None = None
+        self.stamp = (0, "")
+        """Start and row id of the latest declaration."""
+
+    def add(self, kind: str, started_at: int) -> None:
+        """One more span uses the model, or depends on it."""
+        state = self.state
+        if kind < state.kind or started_at < state.created_at:
+            created = min(started_at, state.created_at)
+            self.state = StoredModel(min(kind, state.kind), created, created, "")
+
+    def declare(self, model: Model, started_at: int, row_id: str) -> None:
+        """A span declares the model."""
+        if (started_at, row_id) > self.stamp:
+            self.stamp, self.declared = (started_at, row_id), model
+
+    def settled(self, known: StoredModel) -> tuple[StoredModel, Model | None]:
+        """What the model's row shall say, and the declaration that it takes over, if it does.
+
+        Args:
+            known: what decides about the row as it is.
+        """
+        created = min(known.created_at, self.state.created_at)
+        declares = self.declared is not None
+        if declares and (not known.declared_by or self.stamp > (known.updated_at, known.declared_by)):
+            kind = known.kind if self.declared is None else self.declared.kind
+            return StoredModel(kind, created, *self.stamp), self.declared
+        if known.declared_by:
+            return known._replace(created_at=created), None
+        return StoredModel(min(known.kind, self.state.kind), created, created, ""), None
 
 
-def insert_models(writer: Writer, facts: Iterable[Facts]) -> None:
+def mentions_of(facts: Iterable[Facts]) -> dict[str, Mentions]:
+    """What a batch says of models, by model id."""
+    found: dict[str, Mentions] = {}
+
+    def mention(model: Model, started_at: int) -> Mentions:
+        known = found.get(model.id)
+        if known is None:
+            known = found[model.id] = Mentions(model, started_at)
+        else:
+            known.add(model.kind, started_at)
+        return known
+
+    for each in facts:
+        model = each.model
+        if model is not None:
+            mentions = mention(model, each.started_at)
+            if each.declares:
+                mentions.declare(model, each.started_at, each.node_id)
+                for path in model.depends_on or ():
+                    mention(model_from_path(path), each.started_at)
+    return found
+
+
+def insert_models(writer: Writer, mentions: Mapping[str, Mentions]) -> None:
     """Make sure that every model that the batch mentions exists: rows refer to it."""
-    mentions = _by_model(facts)
     missing = sorted(mentions.keys() - writer.find_models(sorted(mentions)).keys())
-    new = []
-    for model_id in missing:
-        each = mentions[model_id]
-        created = min(mention.started_at for mention in each)
-        new.append((each[0].model, StoredModel(min(mention.model.kind for mention in each), created, created, "")))
-    writer.insert_models([(_undeclared(model), stored) for model, stored in new])
+    writer.insert_models([(_undeclared(mentions[id_].model), mentions[id_].state) for id_ in missing])
 
 
-def declare_models(writer: Writer, facts: Iterable[Facts]) -> None:
+def declare_models(writer: Writer, mentions: Mapping[str, Mentions]) -> None:
     """Let the batch's declarations stand where they are the latest. Last in the transaction, and only those that change
     are locked: all runs of a pipeline share its models."""
-    mentions = _by_model(facts)
-    changed = _changes(mentions, writer.find_models(sorted(mentions)))
-    if not changed:
+    changing = _changes(mentions, writer.find_models(sorted(mentions)))
+    if not changing:
         return
-    changed = _changes({id_: mentions[id_] for id_ in changed}, writer.find_models(sorted(changed), lock=True))
-    declared = {id_: (model, stored) for id_, (model, stored, declares) in changed.items() if declares}
+    changes = _changes(mentions, writer.find_models(sorted(changing), lock=True))
+    declared = {id_: (model, state) for id_, (state, model) in changes.items() if model is not None}
     writer.save_models(list(declared.values()))
-    writer.touch_models({id_: stored for id_, (_, stored, declares) in changed.items() if not declares})
+    writer.touch_models({id_: state for id_, (state, model) in changes.items() if model is None})
     writer.replace_dependencies(
         {id_: [model_from_path(path).id for path in model.depends_on or ()] for id_, (model, _) in declared.items()}
     )
 
 
-def _by_model(facts: Iterable[Facts]) -> dict[str, list[_Mention]]:
-    found: dict[str, list[_Mention]] = {}
-    for mention in _mentions(facts):
-        found.setdefault(mention.model.id, []).append(mention)
-    return found
+def _changes(
+    mentions: Mapping[str, Mentions], stored: Mapping[str, StoredModel]
+) -> dict[str, tuple[StoredModel, Model | None]]:
+    settled = {id_: mentions[id_].settled(known) for id_, known in stored.items()}
+    return {id_: change for id_, change in settled.items() if change[0] != stored[id_]}
 
 
 def _undeclared(model: Model) -> Model:
     return Model(model.id, model.path, model.name, model.kind)
-
-
-def _changes(
-    mentions: Mapping[str, Sequence[_Mention]], stored: Mapping[str, StoredModel]
-) -> dict[str, tuple[Model, StoredModel, bool]]:
-    """The models that change: as they shall be, and whether a new declaration is the reason."""
-    found = {}
-    for model_id, each in sorted(mentions.items()):
-        known = stored[model_id]
-        model, settled = _settled(each, known)
-        if settled != known:
-            found[model_id] = (model, settled, settled.declared_by != known.declared_by)
-    return found
-
-
-def _mentions(facts: Iterable[Facts]) -> Iterable[_Mention]:
-    for each in facts:
-        model = each.model
-        if model is None:
-            continue
-        yield _Mention(model, each.started_at, each.node_id if each.declares else "")
-        for path in model.depends_on or ():
-            yield _Mention(model_from_path(path), each.started_at, "")
-
-
-def _settled(mentions: Sequence[_Mention], known: StoredModel) -> tuple[Model, StoredModel]:
-    """The model as its latest declaration has it, and what decides."""
-    latest = max(mentions, key=lambda mention: (bool(mention.declared_by), mention.started_at, mention.declared_by))
-    created = min(known.created_at, *(mention.started_at for mention in mentions))
-    if latest.declared_by and (
-        not known.declared_by or (latest.started_at, latest.declared_by) > (known.updated_at, known.declared_by)
-    ):
-        return latest.model, StoredModel(latest.model.kind, created, latest.started_at, latest.declared_by)
-    if known.declared_by:
-        return latest.model, known._replace(created_at=created)
-    # Nobody has declared it: the kind that comes first in the alphabet, so that the order of arrival does not count.
-    kind = min(known.kind, *(mention.model.kind for mention in mentions))
-    return latest.model, StoredModel(kind, created, created, "")
 
 
 def save_environments(writer: Writer, facts: Iterable[Facts]) -> None:

@@ -32,7 +32,7 @@ class Derivation:
         self._stored = set(stored)
         self._inside: dict[str, list[str]] = defaultdict(list)
         self._parents: dict[str, str | None] = {}
-        self._rows: dict[str, list[Usage]] = defaultdict(list)
+        self._rows: dict[str, list[Usage | ModelRun]] = defaultdict(list)
 
     def derive(self, traces: Sequence[TraceBatch], rows: Sequence[ModelRun], moves: Moves) -> dict[str, RunState]:
         """Derive every run that the batch touched.
@@ -98,7 +98,7 @@ class Derivation:
         wanted = {each for run_id in ended for each in self._with_nested(run_id)}
         # A row that has just moved into one of them is still stored where it was.
         stored = (wanted & self._stored) | {old for old, new in moves.values() if new in wanted}
-        found: dict[str, Usage] = {}
+        found: dict[str, Usage | ModelRun] = {}
         if stored:
             trees = {trace.prefix: trace.tree for trace in traces}
             for row in self._writer.usage_of_runs(sorted(stored)):
@@ -106,7 +106,7 @@ class Derivation:
                 parent_id = tree.parent_row(row.parent_id) if tree is not None else row.parent_id
                 run_id = moves[row.id][1] if row.id in moves else row.run_id
                 found[row.id] = row._replace(run_id=run_id, parent_id=parent_id)
-        found.update((record.id, usage_of(record)) for record in rows)
+        found.update((record.id, record) for record in rows)
         for usage in found.values():
             self._rows[usage.run_id].append(usage)
         nested = {run_id for run_id in wanted if self._runs[run_id].run.parent_run_id is not None}
@@ -133,22 +133,3 @@ class Derivation:
         for each in found:
             found += [inner for inner in self._inside[each] if inner not in found]
         return found
-
-
-def usage_of(record: ModelRun) -> Usage:
-    """The part of a model run that totals need."""
-    return Usage(
-        record.id,
-        record.run_id,
-        record.parent_id,
-        record.kind,
-        record.name,
-        record.attempt,
-        record.status,
-        record.rows_in,
-        record.rows_out,
-        record.input_tokens,
-        record.output_tokens,
-        record.tokens,
-        record.cost_usd,
-    )

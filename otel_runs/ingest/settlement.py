@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from otel_runs.errors import StoreUnavailableError
 from otel_runs.ids import run_id_from_trace
-from otel_runs.ingest.declarations import declare_models, insert_models, save_environments
+from otel_runs.ingest.declarations import declare_models, insert_models, mentions_of, save_environments
 from otel_runs.ingest.derivation import Derivation
 from otel_runs.ingest.trace import TraceBatch
 from otel_runs.mapping.facts import Facts
@@ -61,7 +61,6 @@ class Settlement:
         """Model runs of the batch as they are stored."""
         self._moves: dict[str, tuple[str, str]] = {}
         """Stored model run -> the run it was in, and the run it is in."""
-        self._moved_links: list[Link] = []
 
     def settle(self) -> None:
         """Read what is stored, settle the batch against it, write what has changed."""
@@ -89,7 +88,7 @@ class Settlement:
         named.update(facts.run.id for facts in self._facts if facts.run is not None)
         self._stored = self._writer.lock_runs(named)
         guards = [
-            placeholder(trace.root_run, trace.trace_id, None, trace.seen_by(trace.root_run) or trace.seen)
+            placeholder(trace.root_run, None, trace.seen_by(trace.root_run) or trace.seen)
             for trace in self._traces
             if trace.root_run not in self._stored and (not trace.is_whole or trace.trace_id in self._not_new)
         ]
@@ -151,8 +150,6 @@ class Settlement:
             for row, node in stored.items()
             if run_of[row] != node.run_id and row not in trace.model_runs
         )
-        if has_new_home:
-            self._moved_links += trace.links_from(trace.root_run)
 
     def _stored_nodes(self, trace: TraceBatch) -> dict[str, Node]:
         if trace not in self._known:
@@ -197,7 +194,7 @@ class Settlement:
             return
         seen = trace.seen_by(run_id)
         if state is None:
-            self._runs[run_id] = placeholder(run_id, trace.trace_id, trace.around.get(run_id), seen or trace.seen)
+            self._runs[run_id] = placeholder(run_id, trace.around.get(run_id), seen or trace.seen)
         elif seen is not None:
             self._runs[run_id] = with_seen(state, seen)
 
@@ -223,7 +220,7 @@ class Settlement:
                 stored = self._stored_rows.get(row.id)
                 if stored is not None:
                     # The place was just settled, from everything; what was stored of it does not count.
-                    merged = merge_model_runs(stored._replace(run_id=row.run_id, parent_id=row.parent_id), row)
+                    merged = merge_model_runs(stored.placed(row.run_id, row.parent_id), row)
                     if merged == stored:
                         continue
                     changed.append(merged)
@@ -245,16 +242,17 @@ class Settlement:
         self._insert(new)
         self._look_again()
         writer.save_runs(changed)
-        insert_models(writer, self._facts)
+        mentions = mentions_of(self._facts)
+        insert_models(writer, mentions)
         for trace in self._known:
             writer.replace_parents(trace.prefix, trace.replaced_parents())
         writer.move_model_runs({row: run_id for row, (_, run_id) in self._moves.items()})
-        writer.save_model_runs(rows)
-        links = {link.id: link for link in self._moved_links}
-        links.update((link.id, link) for trace in self._traces for link in trace.links.values())
-        writer.save_links([link for _, link in sorted(links.items())])
+        writer.insert_model_runs([row for row in rows if row.id not in self._stored_rows])
+        writer.save_model_runs([row for row in rows if row.id in self._stored_rows])
+        writer.insert_links([link for trace in self._traces for link in trace.new_links()])
+        writer.save_links([link for trace in self._traces for link in trace.changed_links()])
         writer.delete_runs(self._dropped)
-        declare_models(writer, self._facts)
+        declare_models(writer, mentions)
         save_environments(writer, self._facts)
 
     def _depth(self, state: RunState) -> int:

@@ -15,7 +15,7 @@ from otel_runs.store.writer import Link
 
 def seen_of(facts: Facts) -> Seen:
     """What a span tells of a run that it is in."""
-    return Seen(facts.started_at, facts.service_name, facts.environment)
+    return Seen(facts.started_at, facts.service_name, facts.environment, facts.trace_id)
 
 
 class TraceBatch:
@@ -40,7 +40,7 @@ class TraceBatch:
         self.around: dict[str, str] = {}
         """Nested run -> the run around it."""
         self._links: dict[str, str | None] = {}
-        self._stored_links: list[Link] = []
+        self._stored_links: dict[str, Link] = {}
         self.tree: Tree
         for each in facts:
             self._take(each)
@@ -108,7 +108,7 @@ class TraceBatch:
         """
         for link in links:
             self._links[link.id] = link.parent_id
-            self._stored_links.append(link)
+            self._stored_links[link.id] = link
             if link.parent_id is None:
                 self.home, self._root_node = link.run_id, link.id
         if root is not None and root.run.root_span_id is not None:
@@ -149,7 +149,7 @@ class TraceBatch:
             run_id = row.run_id or self.home if run_of is None else run_of[row.id]
             parent_id = parent_row(row.parent_id)
             if run_id != row.run_id or parent_id != row.parent_id:
-                self.model_runs[row.id] = row._replace(run_id=run_id, parent_id=parent_id)
+                self.model_runs[row.id] = row.placed(run_id, parent_id)
         for link in self.links.values():
             if not link.run_id:
                 self.links[link.id] = link._replace(run_id=self.home)
@@ -170,9 +170,20 @@ class TraceBatch:
     def _stated_around(self) -> dict[str, str]:
         return {facts.node_id: facts.run_id for facts in self.facts if facts.node_id in self.nested and facts.run_id}
 
-    def links_from(self, run_id: str) -> list[Link]:
-        """The stored links that were in a run, now in the trace's home."""
-        return [link._replace(run_id=self.home) for link in self._stored_links if link.run_id == run_id]
+    def new_links(self) -> list[Link]:
+        """The links that are not stored yet."""
+        return [link for node, link in self.links.items() if node not in self._stored_links]
+
+    def changed_links(self) -> list[Link]:
+        """The links that are stored otherwise: told again in another way, or of a trace that has found its home."""
+        found = []
+        for node, stored in self._stored_links.items():
+            link = self.links.get(node, stored)
+            if link.run_id == self.root_run:
+                link = link._replace(run_id=self.home)
+            if link != stored:
+                found.append(link)
+        return found
 
     def replaced_parents(self) -> dict[str, str | None]:
         """Presumed parents of stored rows that this batch shows to be others: old -> new."""

@@ -4,13 +4,11 @@ answer never depends on what else has arrived.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, cast
 
-from otel_runs import attributes as key
 from otel_runs.errors import MappingError
-from otel_runs.ids import model_id_from_path, row_id_from_span, run_id_from_key, run_id_from_trace, trace_prefix
+from otel_runs.ids import model_id_from_path, row_id_from_span, run_id_from_key, run_id_from_trace
 from otel_runs.mapping import coerce
 from otel_runs.mapping.endings import ending_from_span
 from otel_runs.mapping.vocabulary import KIND_OF_OPERATION, read_columns, unreadable
@@ -75,7 +73,7 @@ def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = Fa
     """
     if strict:
         _refuse_unreadable(span)
-    columns = read_columns(span.attributes)
+    columns = read_columns(span.attributes, keep)
     origin = _origin(span.resource)
     node_id = row_id_from_span(span.trace_id, span.span_id)
     parent = span.parent_span_id
@@ -88,10 +86,10 @@ def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = Fa
 
     run = model_run = model = None
     if is_run or place.anchor:
-        run = _run(span, columns, origin, node_id, place, keep)
+        run = _run(span, columns, origin, node_id, place)
     if place.anchor or (not is_run and kind is not None):
         model = _model(span, columns, kind or "step")
-        model_run = _model_run(span, columns, node_id, parent_node_id, place, kind or "step", model, keep)
+        model_run = _model_run(span, columns, node_id, parent_node_id, place, kind or "step", model)
     return Facts(
         span.trace_id,
         node_id,
@@ -143,9 +141,7 @@ def _kind(span: Span, columns: dict[str, Any], mark: str | None) -> Kind | None:
     return None if span.kind in _ROWLESS_KINDS and mark is None else "step"
 
 
-def _run(
-    span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, place: _Place, keep: tuple[str, ...]
-) -> Run:
+def _run(span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, place: _Place) -> Run:
     get = columns.get
     ending = ending_from_span(span, columns)
     started, completed, duration = _times(span)
@@ -186,7 +182,7 @@ def _run(
         external_id=external_id[:_EXTERNAL_ID_LENGTH] if external_id else None,
         session_id=get("session_id") or origin.columns.get("session_id"),
         background=get("background"),
-        metadata=_metadata(span, keep),
+        metadata=get("metadata"),
         run_key=place.key if place.anchor else None,
     )
 
@@ -199,7 +195,6 @@ def _model_run(  # noqa: PLR0913, PLR0917 (everything a row is made of, read onc
     place: _Place,
     kind: Kind,
     model: Model,
-    keep: tuple[str, ...],
 ) -> ModelRun:
     get = columns.get
     ending = ending_from_span(span, columns)
@@ -231,7 +226,7 @@ def _model_run(  # noqa: PLR0913, PLR0917 (everything a row is made of, read onc
         get("output_tokens"),
         _tokens(columns),
         get("cost_usd"),
-        _metadata(span, keep),
+        get("metadata"),
     )
 
 
@@ -286,42 +281,23 @@ def _code_ref(columns: dict[str, Any]) -> str | None:
     return f"{revision}-dirty" if revision is not None and columns.get("code_dirty") else revision
 
 
-def _metadata(span: Span, keep: tuple[str, ...]) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = None
-    for name, value in span.attributes.items():
-        if name.startswith(key.METADATA_PREFIX):
-            name = name[len(key.METADATA_PREFIX) :]  # noqa: PLW2901 (the key without our prefix is the name)
-        elif not keep or not any(fnmatchcase(name, pattern) for pattern in keep):
-            continue
-        found = found if found is not None else {}
-        found[coerce.clean(name)] = coerce.plain(value)
-    return found
-
-
-@lru_cache(maxsize=64)
-def _origin_by_identity(holder: _ByIdentity) -> _Origin:
-    columns = read_columns(holder.resource.attributes)
-    service = columns.get("service_name") or _UNKNOWN
-    return _Origin(columns, service, columns.get("environment") or DEFAULT_ENVIRONMENT)
-
-
-class _ByIdentity:
-    """A resource as a cache key. The attributes are a dictionary, so the object itself must be the key."""
-
-    __slots__ = ("resource",)
-
-    def __init__(self, resource: Resource) -> None:
-        self.resource = resource
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and other.resource is self.resource
-
-    def __hash__(self) -> int:
-        return id(self.resource)
-
-
 def _origin(resource: Resource) -> _Origin:
-    return _origin_by_identity(_ByIdentity(resource))
+    """What the resource says; read once, and remembered as long as the resource is in use."""
+    known = _ORIGINS.get(id(resource))
+    if known is not None and known[0] is resource:
+        return known[1]
+    columns = read_columns(resource.attributes)
+    service = columns.get("service_name") or _UNKNOWN
+    origin = _Origin(columns, service, columns.get("environment") or DEFAULT_ENVIRONMENT)
+    if len(_ORIGINS) >= _MOST_ORIGINS:
+        _ORIGINS.clear()
+    _ORIGINS[id(resource)] = (resource, origin)
+    return origin
+
+
+# By identity: attributes are a dictionary, so a resource has no hash; the resource kept beside it keeps its id its own.
+_ORIGINS: Final[dict[int, tuple[Resource, _Origin]]] = {}
+_MOST_ORIGINS: Final = 64
 
 
 def _refuse_unreadable(span: Span) -> None:
@@ -331,8 +307,3 @@ def _refuse_unreadable(span: Span) -> None:
             f"expected a value as otel_runs/attributes.py and docs/data-model.md describe it, or no attribute."
         )
         raise MappingError(msg)
-
-
-def is_of_trace(run_id: str, trace_id: str) -> bool:
-    """Whether a run's id is computed from this trace: its root run, or a run nested in it."""
-    return trace_prefix(run_id) == trace_prefix(run_id_from_trace(trace_id))

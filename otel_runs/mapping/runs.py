@@ -42,13 +42,14 @@ class Seen(NamedTuple):
     started_at: int
     service_name: str
     environment: str
+    trace_id: str
 
 
-def placeholder(run_id: str, trace_id: str, parent_run_id: str | None, seen: Seen) -> RunState:
+def placeholder(run_id: str, parent_run_id: str | None, seen: Seen) -> RunState:
     """A run of which only a child has been seen: running, and named after its service."""
     run = Run(
         id=run_id,
-        trace_id=trace_id,
+        trace_id=seen.trace_id,
         parent_run_id=parent_run_id,
         name=seen.service_name,
         environment=seen.environment,
@@ -61,7 +62,7 @@ def placeholder(run_id: str, trace_id: str, parent_run_id: str | None, seen: See
 def with_seen(state: RunState, seen: Seen) -> RunState:
     """A placeholder after another child was seen."""
     run = state.run
-    known = Seen(run.started_at, run.service_name or "", run.environment)
+    known = Seen(run.started_at, run.service_name or "", run.environment, run.trace_id)
     if not state.is_placeholder or known <= seen:
         return state
     run = run._replace(
@@ -69,6 +70,7 @@ def with_seen(state: RunState, seen: Seen) -> RunState:
         service_name=seen.service_name,
         name=seen.service_name,
         environment=seen.environment,
+        trace_id=seen.trace_id,
     )
     return state._replace(run=run)
 

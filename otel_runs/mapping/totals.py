@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from otel_runs.records import ModelRun
+
 
 class Usage(NamedTuple):
-    """The part of a model run that totals need."""
+    """The part of a stored model run that totals need."""
 
     id: str
     run_id: str
@@ -44,9 +46,10 @@ class Totals(NamedTuple):
 
 
 Parents = Mapping[str, str | None]
+Row = Usage | ModelRun
 
 
-def totals_of(rows: Sequence[Usage], parents: Parents) -> Totals:
+def totals_of(rows: Sequence[Row], parents: Parents) -> Totals:
     """Add up the rows of one run and of the runs nested in it.
 
     Args:
@@ -70,27 +73,27 @@ def totals_of(rows: Sequence[Usage], parents: Parents) -> Totals:
     )
 
 
-def _reports_tokens(row: Usage) -> bool:
+def _reports_tokens(row: Row) -> bool:
     return row.tokens is not None
 
 
-def _reports_rows_in(row: Usage) -> bool:
+def _reports_rows_in(row: Row) -> bool:
     return row.rows_in is not None
 
 
-def _reports_rows_out(row: Usage) -> bool:
+def _reports_rows_out(row: Row) -> bool:
     return row.rows_out is not None
 
 
-def _reports_cost(row: Usage) -> bool:
+def _reports_cost(row: Row) -> bool:
     return row.cost_usd is not None
 
 
-def _is_llm(row: Usage) -> bool:
+def _is_llm(row: Row) -> bool:
     return row.kind == "llm"
 
 
-def _leaves(rows: Sequence[Usage], reports: Callable[[Usage], bool], above: Parents) -> list[Usage]:
+def _leaves(rows: Sequence[Row], reports: Callable[[Row], bool], above: Parents) -> list[Row]:
     """The rows that report, less those above another that does."""
     reporting = [row for row in rows if reports(row)]
     covered: set[str] = set()
@@ -107,7 +110,7 @@ def _sum(values: Collection[int | None] | Collection[float]) -> int | None:
     return sum(found) if found else None  # type: ignore[return-value]
 
 
-def _attempts(rows: Sequence[Usage]) -> tuple[int, bool]:
+def _attempts(rows: Sequence[Row]) -> tuple[int, bool]:
     """How many retries there were, and whether a step failed in its last attempt."""
     last: dict[tuple[str, str | None, str], tuple[int, bool]] = {}
     for row in rows:

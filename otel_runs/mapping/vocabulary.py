@@ -7,6 +7,7 @@ several columns. Semantic conventions first in the list of a column only where n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
 from otel_runs import attributes as key
@@ -105,18 +106,38 @@ def _slots() -> dict[str, tuple[_Slot, ...]]:
 _SLOTS: Final = _slots()
 
 
-def read_columns(attributes: Attributes) -> dict[str, Any]:
-    """The columns that the attributes fill. A column is missing where no attribute could be read."""
+def read_columns(attributes: Attributes, keep: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The columns that the attributes fill. A column is missing where no attribute could be read.
+
+    Args:
+        attributes: of a span or a resource.
+        keep: patterns (fnmatch) of attributes to keep in ``metadata``, besides ``otel_runs.metadata.*``.
+    """
     found: dict[str, Any] = {}
     ranks: dict[str, int] = {}
     for name, value in attributes.items():
-        for column, rank, read in _SLOTS.get(name, ()):
-            if rank < ranks.get(column, len(_SLOTS)):
+        slots = _SLOTS.get(name)
+        if slots is None:
+            kept = _metadata_name(name, keep)
+            if kept is not None:
+                found.setdefault("metadata", {})[kept] = coerce.plain(value)
+            continue
+        for column, rank, read in slots:
+            if column not in found or rank < ranks[column]:
                 result = read(value)
                 if result is not None:
                     found[column] = result
                     ranks[column] = rank
     return found
+
+
+def _metadata_name(name: str, keep: tuple[str, ...]) -> str | None:
+    """The name under which an attribute is kept in the metadata; None if it is not."""
+    if name.startswith(key.METADATA_PREFIX):
+        return coerce.clean(name[len(key.METADATA_PREFIX) :])
+    if keep and any(fnmatchcase(name, pattern) for pattern in keep):
+        return coerce.clean(name)
+    return None
 
 
 def unreadable(attributes: Attributes) -> Iterator[tuple[str, object]]:

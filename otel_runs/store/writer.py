@@ -111,8 +111,13 @@ class Writer:
         sql = f"SELECT {MODEL_RUN_COLUMNS} FROM model_runs WHERE {self._bulk.among('id')}"
         return {row[0]: model_run_from_row(row) for row in self._read(sql, self._bulk.ids(ids))}
 
+    def insert_model_runs(self, records: Sequence[ModelRun]) -> None:
+        """Write model runs that are not stored yet."""
+        row = self._rows.model_run
+        self._bulk.insert(self._connection, model_runs, [row(record) for record in records])
+
     def save_model_runs(self, records: Sequence[ModelRun]) -> None:
-        """Write model runs, new or known."""
+        """Overwrite model runs."""
         row = self._rows.model_run
         self._bulk.save(self._connection, model_runs, [row(record) for record in records])
 
@@ -161,8 +166,12 @@ class Writer:
         sql = f"SELECT id, parent_id FROM span_links WHERE {self._bulk.among('id')}"
         return {row[0]: row[1] for row in self._read(sql, self._bulk.ids(sorted(ids)))}
 
+    def insert_links(self, links: Sequence[Link]) -> None:
+        """Write links that are not stored yet."""
+        self._bulk.insert(self._connection, span_links, [tuple(link) for link in links])
+
     def save_links(self, links: Sequence[Link]) -> None:
-        """Write links, new or known."""
+        """Overwrite links."""
         self._bulk.save(self._connection, span_links, [tuple(link) for link in links])
 
     # Models.
