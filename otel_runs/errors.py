@@ -14,6 +14,10 @@ class SettingsError(OtelRunsError):
     """A setting holds a value that cannot be used."""
 
 
+class InstrumentError(OtelRunsError):
+    """A run, a step or a record is declared or used in a way that cannot be recorded."""
+
+
 class MappingError(OtelRunsError):
     """A span holds a known attribute with a value that cannot be read."""
 
@@ -39,7 +43,11 @@ class NotFoundError(OtelRunsError):
 
 
 class AmbiguousIdError(OtelRunsError):
-    """A prefix fits more than one run."""
+    """A prefix fits more than one run; ``candidates`` holds the ids of some of them."""
+
+    def __init__(self, message: str, candidates: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.candidates = candidates
 
 
 class TransitionError(OtelRunsError):

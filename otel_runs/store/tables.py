@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-from otel_runs.store.types import Json, UtcTime
+from otel_runs.store.types import Id, Json, UtcTime
 
 metadata: Final = MetaData(
     naming_convention={
@@ -35,10 +35,10 @@ metadata: Final = MetaData(
 runs: Final = Table(
     "runs",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Id, primary_key=True),
     Column("trace_id", Text, nullable=False),
     Column("root_span_id", Text),
-    Column("parent_run_id", Text, ForeignKey("runs.id", ondelete="CASCADE")),
+    Column("parent_run_id", Id, ForeignKey("runs.id", ondelete="CASCADE")),
     Column("name", Text, nullable=False),
     Column("environment", Text, nullable=False),
     Column("tenant_id", Text),
@@ -81,7 +81,7 @@ runs: Final = Table(
 models: Final = Table(
     "models",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Id, primary_key=True),
     Column("path", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),
@@ -99,10 +99,10 @@ models: Final = Table(
 model_runs: Final = Table(
     "model_runs",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
-    Column("model_id", Text, ForeignKey("models.id"), nullable=False),
-    Column("parent_id", Text),
+    Column("id", Id, primary_key=True),
+    Column("run_id", Id, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("model_id", Id, ForeignKey("models.id"), nullable=False),
+    Column("parent_id", Id),
     Column("trace_id", Text, nullable=False),
     Column("span_id", Text, nullable=False),
     Column("kind", Text, nullable=False),
@@ -131,8 +131,8 @@ model_runs: Final = Table(
 dependencies: Final = Table(
     "dependencies",
     metadata,
-    Column("model_id", Text, ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
-    Column("parent_id", Text, ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
+    Column("model_id", Id, ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
+    Column("parent_id", Id, ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
     Index(None, "parent_id"),
 )
 
@@ -151,9 +151,9 @@ column_lineage: Final = Table(
     "column_lineage",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("model_id", Text, ForeignKey("models.id", ondelete="CASCADE"), nullable=False),
+    Column("model_id", Id, ForeignKey("models.id", ondelete="CASCADE"), nullable=False),
     Column("column_name", Text, nullable=False),
-    Column("source_model_id", Text, ForeignKey("models.id", ondelete="CASCADE")),
+    Column("source_model_id", Id, ForeignKey("models.id", ondelete="CASCADE")),
     Column("source_table", Text),
     Column("source_column", Text),
     Column("transform", Text),
@@ -165,9 +165,9 @@ span_links: Final = Table(
     metadata,
     # Not public. One row for each span whose place in the trace no row of model_runs shows: spans without a row, and
     # nested runs. Both ids are of the form of model_runs.id.
-    Column("id", Text, primary_key=True),
-    Column("parent_id", Text),
-    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("id", Id, primary_key=True),
+    Column("parent_id", Id),
+    Column("run_id", Id, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
     Index(None, "run_id"),
 )
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect
+from sqlalchemy import JSON, DateTime, Dialect, Text
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TEXT
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 """JSON; JSONB on PostgreSQL. None is SQL NULL."""
+
+
+Id = Text().with_variant(TEXT(collation="C"), "postgresql")
+"""An id. Of collation C on PostgreSQL: the rows of one trace, whose ids begin alike, are then one range of the key."""
 
 
 class UtcTime(TypeDecorator[datetime]):

