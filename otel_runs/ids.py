@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from functools import lru_cache
 
 _RUN_KEYS = uuid.UUID("6f1f5c0a-6d5b-5f0b-9d0e-0f2b8f3c7a11")
 _MODEL_PATHS = uuid.UUID("a3a5e1de-5b0c-5c59-8a5c-4a0b6d3c9f22")
@@ -22,7 +23,12 @@ def run_id_from_trace(trace_id: str) -> str:
 
 def row_id_from_span(trace_id: str, span_id: str) -> str:
     """The id of a model run or nested run: the first 8 bytes of the trace id, then the span id, as a UUID."""
-    return f"{trace_id[:8]}-{trace_id[8:12]}-{trace_id[12:16]}-{span_id[:4]}-{span_id[4:]}"
+    return f"{_prefix_of_trace(trace_id)}-{span_id[:4]}-{span_id[4:]}"
+
+
+@lru_cache(maxsize=1024)  # the spans of a trace come together
+def _prefix_of_trace(trace_id: str) -> str:
+    return f"{trace_id[:8]}-{trace_id[8:12]}-{trace_id[12:16]}"
 
 
 def run_id_from_key(key: str) -> str:

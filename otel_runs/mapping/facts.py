@@ -16,7 +16,8 @@ from otel_runs.records import DEFAULT_ENVIRONMENT, KINDS, Kind, Model, ModelRun,
 from otel_runs.spans.span import Resource, Span
 
 _ROWLESS_KINDS: Final = frozenset({"CLIENT", "SERVER"})
-_DECLARATIONS: Final = ("materialized", "content_hash", "depends_on", "owner", "schema_name", "tags")
+_DECLARATIONS: Final = frozenset({"materialized", "content_hash", "depends_on", "owner", "schema_name", "tags"})
+"""Columns of a model that only a declaration fills."""
 _EXTERNAL_ID_LENGTH: Final = 64
 _UNKNOWN: Final = "unknown"
 
@@ -101,7 +102,7 @@ def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = Fa
         run,
         model_run,
         model,
-        declares=model is not None and any(name in columns for name in _DECLARATIONS),
+        declares=model is not None and not _DECLARATIONS.isdisjoint(columns),
     )
 
 
@@ -231,32 +232,16 @@ def _model_run(  # noqa: PLR0913, PLR0917 (everything a row is made of, read onc
 
 
 def _model(span: Span, columns: dict[str, Any], kind: Kind) -> Model:
-    get = columns.get
-    path = get("model_path") or coerce.name(span.name) or _UNKNOWN
-    model_id, name = _model_identity(path)
-    return Model(
-        model_id,
-        path,
-        name,
-        kind,
-        get("materialized"),
-        get("content_hash"),
-        get("owner"),
-        get("schema_name"),
-        get("tags"),
-        get("depends_on"),
-    )
-
-
-def model_from_path(path: str, kind: Kind = "model") -> Model:
-    """A model of which only the path is known."""
-    model_id, name = _model_identity(path)
-    return Model(model_id, path, name, kind)
+    model = model_from_path(columns.get("model_path") or coerce.name(span.name) or _UNKNOWN, kind)
+    if _DECLARATIONS.isdisjoint(columns):
+        return model
+    return model._replace(**{name: columns[name] for name in _DECLARATIONS & columns.keys()})
 
 
 @lru_cache(maxsize=4096)  # a UUIDv5 takes 2 us, and pipelines run the same models again and again
-def _model_identity(path: str) -> tuple[str, str]:
-    return model_id_from_path(path), path.rpartition(".")[2] or path
+def model_from_path(path: str, kind: Kind = "model") -> Model:
+    """A model of which only path and kind are known."""
+    return Model(model_id_from_path(path), path, path.rpartition(".")[2] or path, kind)
 
 
 def _times(span: Span) -> tuple[int, int | None, int | None]:

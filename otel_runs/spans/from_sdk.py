@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import trace
 
 from otel_runs.spans.span import NO_ATTRIBUTES, Event, Link, Resource, Span
 
@@ -40,36 +44,60 @@ class SdkSpans:
             self._resource = Resource(dict(span.resource.attributes))
             self._sdk_resource = span.resource
         parent = span.parent
-        kind: SpanKind = span.kind.name
-        status: StatusCode = span.status.status_code.name
         scope = span.instrumentation_scope
         return Span(
-            f"{context.trace_id:032x}",
-            f"{context.span_id:016x}",
-            f"{parent.span_id:016x}" if parent is not None and parent.span_id else None,
+            _hex(context.trace_id, 16),
+            _hex(context.span_id, 8),
+            _hex(parent.span_id, 8) if parent is not None and parent.span_id else None,
             span.name,
-            kind,
+            _KINDS[span.kind.value],
             start,
             span.end_time,
-            status,
+            _STATUSES[span.status.status_code.value],
             span.status.description,
             _copied(span.attributes),
-            [Event(event.name, event.timestamp, _copied(event.attributes)) for event in span.events],
-            [
-                Link(f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}", _copied(link.attributes))
-                for link in span.links
-            ],
+            _events(span),
+            _links(span),
             self._resource,
             scope.name if scope is not None else "",
-            scope.version if scope is not None else None,
-            context.trace_state.to_header() if context.trace_state else None,
             parent.is_remote if parent is not None else None,
         )
 
 
-def _copied(attributes: object) -> Attributes:
-    # The SDK's own class looks every key up in Python; its copy() hands out the dictionary inside (0.2 us instead of 3).
+def _by_value(enumeration: type[Enum]) -> dict[int, Any]:
+    return {member.value: member.name for member in enumeration}
+
+
+# By value: before Python 3.12 an enumeration's ``name`` is looked up in Python.
+_KINDS: Final[dict[int, SpanKind]] = _by_value(trace.SpanKind)
+_STATUSES: Final[dict[int, StatusCode]] = _by_value(trace.StatusCode)
+
+
+def _hex(number: int, size: int) -> str:
+    # Five times as fast as formatting with "032x".
+    return number.to_bytes(size, "big").hex()
+
+
+def _events(span: ReadableSpan) -> Sequence[Event]:
+    # The SDK's property copies its list in Python, 1 us; most spans have no event, and then the list itself tells.
+    if not getattr(span, "_events", True):
+        return ()
+    return [Event(event.name, event.timestamp, _copied(event.attributes)) for event in span.events]
+
+
+def _links(span: ReadableSpan) -> Sequence[Link]:
+    if not getattr(span, "_links", True):
+        return ()
+    return [
+        Link(_hex(link.context.trace_id, 16), _hex(link.context.span_id, 8), _copied(link.attributes))
+        for link in span.links
+    ]
+
+
+def _copied(attributes: Mapping[str, Any] | None) -> Attributes:
+    # The SDK's own class looks every key up in Python; its copy() hands out the dictionary inside (0.8 us, not 4).
     if not attributes:
         return NO_ATTRIBUTES
-    copied = attributes.copy() if hasattr(attributes, "copy") else dict(attributes)  # type: ignore[call-overload]
+    copy = getattr(attributes, "copy", None)
+    copied = dict(attributes) if copy is None else copy()
     return copied if isinstance(copied, dict) else dict(copied)

@@ -58,7 +58,6 @@ class Span(NamedTuple):
     links: Sequence[Link]
     resource: Resource
     scope_name: str
-    scope_version: str | None
-    trace_state: str | None
+    """Name of the instrumentation scope: which library made the span."""
     parent_is_remote: bool | None = None
     """Whether the parent is a span of another process; None where the sender does not say."""

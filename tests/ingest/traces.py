@@ -61,8 +61,6 @@ def span(  # noqa: PLR0913 (a span has that many parts)
         (),
         resource,
         "tests",
-        None,
-        None,
         parent_is_remote,
     )
 
