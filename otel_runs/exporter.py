@@ -1,0 +1,239 @@
+"""The inlet for spans of this process: an OpenTelemetry exporter that writes to the run database."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import context
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+from otel_runs import settings
+from otel_runs.counters import counters
+from otel_runs.errors import OtelRunsError, SettingsError, StoreUnavailableError
+from otel_runs.spans.from_sdk import SdkSpans
+from otel_runs.spans.span import Span
+from otel_runs.store.folder import settled_url
+
+if TYPE_CHECKING:  # these import SQLAlchemy
+    from otel_runs.ingest import Ingest
+    from otel_runs.store.engine import Database
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 10.0
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+_FORK_WAIT: Final = 2.0
+"""Seconds that a fork waits, at most, for imports to be done."""
+_MOST_CAUSES: Final = 20
+"""Different messages that one outage may log; a cause that carries a changing number must not flood the log."""
+
+
+class RunsSpanExporter(SpanExporter):
+    """Stores finished spans as runs and model runs. For anyone's ``TracerProvider``.
+
+    Nothing is opened before the first export, so making one neither fails nor waits, and a forked child opens its own
+    connection. A failure never reaches the pipeline: it is logged once a cause, counted (``otel_runs.stats()``), and
+    its end is logged too. With ``OTEL_RUNS_STRICT=true`` it is raised instead.
+    """
+
+    def __init__(self, url: str | os.PathLike[str] | None = None, *, retry_seconds: float = RETRY_SECONDS) -> None:
+        """Prepare to write to a database.
+
+        Args:
+            url: an SQLAlchemy URL or an SQLite file's path; without it ``OTEL_RUNS_DB``, then the default place.
+            retry_seconds: how long one batch is tried again while the database is down, locked or full.
+        """
+        self._url = _kept_place(url)
+        self._retry_seconds = retry_seconds
+        self._sdk_spans = SdkSpans()
+        self._causes: set[str] = set()
+        self._failures = 0
+        self._start_unopened()
+        _exporters.add(self)
+
+    def _start_unopened(self) -> None:
+        """The state of an exporter that has opened nothing yet: a new one, or one in a forked child."""
+        self._exporting = threading.Lock()
+        self._closing = threading.Event()
+        self._database: Database | None = None
+        self._ingest: Ingest | None = None
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Store a batch in one transaction, trying again for a while if the database cannot be reached now.
+
+        Returns:
+            SUCCESS when the whole batch is committed, else FAILURE; then ``otel_runs.stats()`` says what failed.
+
+        Raises:
+            StoreError: only with ``OTEL_RUNS_STRICT=true``.
+        """
+        counters.add(received=len(spans))
+        with self._exporting, instrumentation_suppressed():
+            try:
+                self._save([self._sdk_spans.span_from_sdk(span) for span in spans])
+            except Exception as exc:
+                self._give_up(spans, exc)
+                if is_strict():
+                    raise
+                return SpanExportResult.FAILURE
+        counters.add(stored=len(spans))
+        return SpanExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002  the SDK's signature
+        """Nothing waits here: ``export`` returns after the commit."""
+        return True
+
+    def shutdown(self) -> None:
+        """Stop trying again, let a batch that is being written finish, and close the database. May be called twice."""
+        self._closing.set()
+        with self._exporting:
+            if self._database is not None:
+                self._database.close()
+            self._database = self._ingest = None
+
+    def _save(self, spans: Sequence[Span]) -> None:
+        """Write the batch, pausing between attempts.
+
+        Raises:
+            StoreUnavailableError: the database stayed unavailable for ``retry_seconds``.
+            StoreError: the database refuses the batch; trying again would not help.
+        """
+        deadline = time.monotonic() + self._retry_seconds
+        for pause in _pauses():
+            try:
+                self._opened().save(spans)
+            except StoreUnavailableError as exc:
+                if time.monotonic() + pause > deadline or self._closing.wait(pause):
+                    raise
+                self._failures += 1
+                counters.add_error(exc)
+            else:
+                self._note_recovery()
+                return
+
+    def _opened(self) -> Ingest:
+        """The way into the database, which the first batch opens."""
+        if self._ingest is None:
+            # Imported here: SQLAlchemy is most of the cost of importing otel_runs, and the pipeline need not wait.
+            with _importing:
+                from otel_runs.ingest import Ingest
+                from otel_runs.store.engine import open_database
+
+            self._database = open_database(self._url)
+            self._ingest = Ingest(self._database)
+        return self._ingest
+
+    def _give_up(self, spans: Sequence[ReadableSpan], error: Exception) -> None:
+        """Count what is not stored, and say why, once a cause. A spool that keeps the spans for later belongs here."""
+        self._failures += 1
+        counters.add_error(error)
+        counters.add(failed=len(spans))
+        cause = f"{type(error).__name__}: {error}"
+        if cause in self._causes or len(self._causes) >= _MOST_CAUSES:
+            return
+        self._causes.add(cause)
+        logger.error(
+            "%d spans could not be stored: %s. The pipeline goes on; otel_runs.stats() counts; not said again.",
+            len(spans),
+            cause,
+            exc_info=None if isinstance(error, OtelRunsError) else error,
+        )
+
+    def _note_recovery(self) -> None:
+        if self._causes:
+            logger.warning("Spans are being stored again, after %d failed attempts.", self._failures)
+        self._failures = 0
+        self._causes.clear()
+
+    def _after_fork_in_child(self) -> None:
+        if self._database is not None:
+            _left_to_parents.append(self._database)
+        self._start_unopened()
+
+
+_UNSAMPLED: Final = NonRecordingSpan(SpanContext(trace_id=1, span_id=1, is_remote=False, trace_flags=TraceFlags(0)))
+
+
+@contextmanager
+def instrumentation_suppressed() -> Generator[None]:
+    """Let no instrumented library make spans of what is done inside; such spans would be exported, for ever.
+
+    Library instrumentations look for the SDK's key, or for the plain text. Older ones of databases (0.48b0) look for
+    neither; an unsampled parent keeps their spans unsampled, with every sampler that follows the parent.
+    """
+    here = context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True)
+    here = context.set_value("suppress_instrumentation", value=True, context=here)
+    token = context.attach(set_span_in_context(_UNSAMPLED, here))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def is_strict() -> bool:
+    """Whether errors of otel_runs are raised inside the pipeline (``OTEL_RUNS_STRICT``); a bad value means yes."""
+    try:
+        return settings.read_as(settings.STRICT, settings.boolean)
+    except OtelRunsError:
+        return True
+
+
+def _kept_place(url: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
+    """The database as it is meant now: the pipeline may change its working directory before the first export."""
+    try:
+        return settled_url(url)
+    except SettingsError:
+        return url  # told by the export, which has a way to tell
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between attempts: doubling, up to a limit."""
+    pause = _FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+_exporters: weakref.WeakSet[RunsSpanExporter] = weakref.WeakSet()
+_left_to_parents: list[Database] = []
+"""Databases that a forked child inherited. Neither used nor closed, not even by the garbage collector: a connection
+that the fork could not wait for is the parent's."""
+_importing = threading.Lock()
+"""Held while the database parts are imported. A fork in between would leave the child with the lock of a half-imported
+module, which no thread would ever release."""
+_forking = threading.local()
+
+
+def _before_fork() -> None:
+    _forking.has_waited = _importing.acquire(timeout=_FORK_WAIT)
+
+
+def _after_fork_in_parent() -> None:
+    if _forking.has_waited:
+        _importing.release()
+
+
+def _after_fork_in_child() -> None:
+    global _importing  # noqa: PLW0603  the lock of a thread that the child does not have
+    _importing = threading.Lock()
+    for exporter in list(_exporters):
+        exporter._after_fork_in_child()  # noqa: SLF001
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

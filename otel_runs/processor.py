@@ -1,0 +1,297 @@
+"""The queue between the pipeline and an exporter.
+
+The SDK's ``BatchSpanProcessor`` is made for services; a pipeline needs more at three points:
+
+- A burst: its queue of 2,048 lost half of a burst of 5,100 spans.
+- The end: before SDK 1.31 its shutdown waits for a hanging backend without limit, and later its flush does.
+- Workers: a pool ends its processes with SIGTERM or ``os._exit``, and no exit handler runs. So in a child process the
+  end of the outermost span waits for the write.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from typing import Final
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from otel_runs import settings
+from otel_runs.counters import counters
+from otel_runs.errors import SettingsError
+from otel_runs.exporter import instrumentation_suppressed, is_strict
+
+logger = logging.getLogger(__name__)
+
+MAX_QUEUE_SIZE: Final = 65_536
+"""Spans; some 100 MB when the database stands still."""
+MAX_BATCH_SIZE: Final = 2_000
+"""Spans a transaction; larger ones gain nothing (133,000 rows a second against 127,000 at 512)."""
+SCHEDULE_DELAY: Final = 0.5
+"""Seconds that a span waits, at most, for company."""
+
+
+class RunsSpanProcessor(SpanProcessor):
+    """Queues ended spans and hands them to an exporter in batches, from a thread of its own.
+
+    The pipeline never waits for the exporter, except at the end and for a bounded time. When the queue is full the
+    oldest span makes room, because a run's own span comes last. What is dropped is counted and told.
+    """
+
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        *,
+        max_queue_size: int = MAX_QUEUE_SIZE,
+        max_batch_size: int = MAX_BATCH_SIZE,
+        schedule_delay: float = SCHEDULE_DELAY,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            exporter: belongs to the processor, which shuts it down.
+            max_queue_size: spans.
+            max_batch_size: spans a call of the exporter, at most.
+            schedule_delay: seconds between calls while there are few spans.
+        """
+        self._exporter = exporter
+        self._max_queue_size = max_queue_size
+        self._max_batch_size = max_batch_size
+        self._schedule_delay = schedule_delay
+        self._is_child = _is_multiprocessing_child()
+        self._closed = False
+        self._start_empty()
+        self._ensure_worker()
+        _processors.add(self)
+
+    def _start_empty(self) -> None:
+        """The state of a processor that has seen nothing yet: a new one, or one in a forked child."""
+        self._queue: deque[ReadableSpan | threading.Event] = deque()
+        """Ended spans; an event asks to be told when all before it are exported."""
+        self._in_hand = 0
+        """How many spans the exporter is busy with."""
+        self._wake = threading.Event()
+        self._starting = threading.Lock()
+        self._worker: threading.Thread | None = None
+        self._error: Exception | None = None
+        self._is_stalled = False
+        self._open_spans: set[int] = set()
+        self._is_full = False
+
+    @property
+    def span_exporter(self) -> SpanExporter:
+        """The exporter behind the queue, by the name that the SDK's processors use."""
+        return self._exporter
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002  the SDK's signature
+        """Remember the spans that a child process has open, to know the outermost one when it ends."""
+        if self._is_child:
+            self._open_spans.add(span.get_span_context().span_id)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue a sampled span; wait for the write only where a child process might be gone right after."""
+        context = span.context
+        if context is None or not context.trace_flags.sampled:
+            return
+        if self._closed:
+            self._count_dropped(1, "ended after the shutdown")
+            return
+        if len(self._queue) >= self._max_queue_size:
+            self._make_room()
+        self._queue.append(span)
+        if self._worker is None:
+            self._ensure_worker()
+        if len(self._queue) >= self._max_batch_size:
+            self._wake.set()
+        if self._is_child:
+            self._flush_after_outermost(span)
+
+    def force_flush(self, timeout_millis: int | None = None) -> bool:
+        """Wait until all spans that have ended so far are exported.
+
+        Args:
+            timeout_millis: how long to wait, at most; without it ``OTEL_RUNS_FLUSH_TIMEOUT``.
+
+        Returns:
+            False if the time ran out. Whether the exporter succeeded is in ``otel_runs.stats()``.
+
+        Raises:
+            StoreError: only with ``OTEL_RUNS_STRICT=true``: an export since the last flush failed.
+        """
+        if self._worker is None or self._closed:
+            return not self._queue
+        done = threading.Event()
+        self._queue.append(done)
+        self._wake.set()
+        is_done = done.wait(flush_timeout() if timeout_millis is None else timeout_millis / 1000)
+        self._raise_if_strict()
+        return is_done
+
+    def shutdown(self) -> None:
+        """Export what is left, within ``OTEL_RUNS_FLUSH_TIMEOUT``, and end the thread. May be called twice."""
+        self.start_shutdown()
+        self.finish_shutdown(time.monotonic() + flush_timeout())
+
+    def start_shutdown(self) -> None:
+        """Take no more spans and let the thread export the rest; waits for nothing."""
+        self._closed = True
+        self._wake.set()
+
+    def finish_shutdown(self, deadline: float) -> None:
+        """Wait for the thread until ``deadline`` (of ``time.monotonic()``), then leave it and count what it has left.
+
+        Raises:
+            StoreError: only with ``OTEL_RUNS_STRICT=true``: an export failed.
+        """
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        worker.join(max(0.0, deadline - time.monotonic()))
+        if worker.is_alive():
+            left = self._in_hand + sum(not isinstance(item, threading.Event) for item in list(self._queue))
+            error = counters.read().last_error
+            self._count_dropped(left, f"not stored in time ({error or 'no answer'})")
+        self._raise_if_strict()
+
+    def _flush_after_outermost(self, span: ReadableSpan) -> None:
+        if span.context is not None:
+            self._open_spans.discard(span.context.span_id)
+        if span.parent is not None and span.parent.span_id in self._open_spans:
+            return
+        if not self._is_stalled:
+            # A backend that hangs is waited for once, not after every task.
+            self._is_stalled = not self.force_flush()
+
+    def _make_room(self) -> None:
+        try:
+            oldest = self._queue.popleft()
+        except IndexError:  # the worker was faster
+            return
+        if isinstance(oldest, threading.Event):
+            oldest.set()
+            return
+        counters.add(dropped=1)
+        if not self._is_full:
+            self._is_full = True
+            logger.error(
+                "More than %d spans wait to be stored; the oldest are dropped. otel_runs.stats() counts them.",
+                self._max_queue_size,
+            )
+
+    def _count_dropped(self, count: int, reason: str) -> None:
+        if count:
+            counters.add(dropped=count)
+            logger.error("%d spans are not stored: %s.", count, reason)
+
+    def _raise_if_strict(self) -> None:
+        error, self._error = self._error, None
+        if error is not None and is_strict():
+            raise error
+
+    def _ensure_worker(self) -> None:
+        with self._starting:
+            if self._worker is not None:
+                return
+            worker = threading.Thread(target=self._work, name="otel_runs.export", daemon=True)
+            try:
+                worker.start()
+            except RuntimeError:  # from Python 3.12 on, an interpreter that shuts down starts no threads
+                self._drain()
+                return
+            self._worker = worker
+            if self._is_child:
+                _call_at_multiprocessing_exit(self)
+
+    def _work(self) -> None:
+        while True:
+            self._wake.wait(self._schedule_delay)
+            self._wake.clear()
+            is_last = self._closed
+            self._drain()
+            if is_last:
+                self._exporter.shutdown()
+                return
+
+    def _drain(self) -> None:
+        batch: list[ReadableSpan] = []
+        while True:
+            try:
+                item = self._queue.popleft()
+            except IndexError:
+                break
+            if isinstance(item, threading.Event):
+                self._export(batch)
+                batch = []
+                item.set()
+                self._is_stalled = False
+                continue
+            batch.append(item)
+            if len(batch) >= self._max_batch_size:
+                self._export(batch)
+                batch = []
+        self._export(batch)
+
+    def _export(self, batch: list[ReadableSpan]) -> None:
+        if not batch:
+            return
+        self._in_hand = len(batch)
+        try:
+            with instrumentation_suppressed():
+                self._exporter.export(batch)
+        except Exception as exc:  # told to the pipeline by the next flush, if it wants to know
+            self._error = exc
+            if not is_strict():
+                logger.exception("An exporter failed.")
+        self._in_hand = 0
+        self._is_full = False
+
+    def _after_fork_in_child(self) -> None:
+        self._is_child = True
+        self._start_empty()
+
+
+def flush_timeout() -> float:
+    """Seconds that the end of a pipeline may wait, at most; a bad setting is logged and the default taken."""
+    try:
+        return settings.read_as(settings.FLUSH_TIMEOUT, settings.seconds)
+    except SettingsError as exc:
+        logger.error("%s Taking the default.", exc)  # noqa: TRY400  the message says it all
+        return settings.read_as(settings.FLUSH_TIMEOUT, settings.seconds, {})
+
+
+def _is_multiprocessing_child() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return False
+    # A spawned child imports the pipeline before it knows its parent; multiprocessing itself asks for this mark then.
+    return process.parent_process() is not None or getattr(process.current_process(), "_inheriting", False)
+
+
+def _call_at_multiprocessing_exit(processor: RunsSpanProcessor) -> None:
+    """Shut down when a child of multiprocessing ends by itself.
+
+    Before Python 3.13 such a child runs no atexit handlers, only these finalizers; and it forgets those that were
+    registered before the fork.
+    """
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, processor.shutdown, exitpriority=0)
+
+
+_processors: weakref.WeakSet[RunsSpanProcessor] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for processor in list(_processors):
+        processor._after_fork_in_child()  # noqa: SLF001
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,293 @@
+"""Setting up: from ``configure()``, or from environment variables alone, to a provider whose spans are stored."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from otel_runs import attributes, settings
+from otel_runs.errors import SettingsError
+from otel_runs.exporter import RunsSpanExporter, is_strict
+from otel_runs.id_generator import TimeOrderedIdGenerator
+from otel_runs.instrument.stamp import StampProcessor
+from otel_runs.processor import RunsSpanProcessor, flush_timeout
+
+logger = logging.getLogger(__name__)
+
+OUR_NAME: Final = "otel_runs"
+"""The name under which ``OTEL_TRACES_EXPORTER`` finds the exporter."""
+
+
+@runtime_checkable
+class Joinable(Protocol):
+    """A tracer provider that takes processors: the SDK's, or one that wraps it."""
+
+    def add_span_processor(self, span_processor: Any) -> None:  # a SpanProcessor, by inheritance or by shape
+        """Let the processor see every span."""
+
+
+class Setup:
+    """What ``configure()`` has set up. There is one a process."""
+
+    def __init__(
+        self, provider: trace.TracerProvider, processors: tuple[RunsSpanProcessor, ...], wanted: Wanted
+    ) -> None:
+        """Hold a provider and the queues that were added to it."""
+        self.provider = provider
+        self.wanted = wanted
+        self._processors = processors
+
+    def extend_to(self, provider: Joinable) -> None:
+        """Store the spans of one more provider in the same way."""
+        _add(provider, self._processors)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all spans that have ended so far are exported.
+
+        Args:
+            timeout: seconds, at most, for all exporters together; without it ``OTEL_RUNS_FLUSH_TIMEOUT``.
+
+        Returns:
+            False if the time ran out. Whether everything was stored is in ``otel_runs.stats()``.
+        """
+        deadline = time.monotonic() + (flush_timeout() if timeout is None else timeout)
+        is_done = True
+        for processor in self._processors:
+            left = max(0.0, deadline - time.monotonic())
+            is_done = processor.force_flush(round(left * 1000)) and is_done
+        return is_done
+
+    def shutdown(self) -> None:
+        """Export what is left within ``OTEL_RUNS_FLUSH_TIMEOUT``, all exporters at once; later spans are not stored.
+
+        Runs by itself at exit. May be called twice.
+        """
+        deadline = time.monotonic() + flush_timeout()
+        for processor in self._processors:
+            processor.start_shutdown()
+        for processor in self._processors:
+            processor.finish_shutdown(deadline)
+
+
+class Wanted(NamedTuple):
+    """The arguments of one call of ``configure()``; None: no wish."""
+
+    url: str | None
+    otlp_endpoint: str | None
+    service_name: str | None
+    environment: str | None
+
+
+_lock = threading.Lock()
+_setup: Setup | None = None
+_has_read_environment = False
+
+
+def configure(
+    url: str | os.PathLike[str] | None = None,
+    *,
+    otlp_endpoint: str | None = None,
+    service_name: str | None = None,
+    environment: str | None = None,
+) -> Setup:
+    """Store this process's runs: join the tracer provider that is set, or set one up.
+
+    Call it once, early; calling it again the same way, or without arguments, does no harm. Nothing is opened yet, so it
+    neither fails nor waits when the database is away.
+
+    Args:
+        url: an SQLAlchemy URL or an SQLite file's path; without it ``OTEL_RUNS_DB``, then the default place.
+        otlp_endpoint: where to send the same spans, Jaeger or a Collector, such as ``http://localhost:4318``.
+            ``OTEL_EXPORTER_OTLP_PROTOCOL`` chooses ``http/protobuf`` (default) or ``grpc``. Where the provider is ours,
+            ``OTEL_EXPORTER_OTLP_ENDPOINT`` has the same effect, unless ``OTEL_TRACES_EXPORTER`` leaves ``otlp`` out.
+        service_name: what runs are called until their root is known, and what Jaeger lists. Without it the standard
+            variables decide (``OTEL_SERVICE_NAME``), then the script's name.
+        environment: such as ``production``; the resource attribute ``deployment.environment.name``.
+
+    Returns:
+        The one set-up of this process, with ``flush()`` and ``shutdown()``.
+
+    Raises:
+        SettingsError: only with ``OTEL_RUNS_STRICT=true``: a second call asks for something else, the provider that is
+            set cannot be joined, or the service name comes too late. Otherwise it is logged.
+    """
+    global _setup  # noqa: PLW0603  a process has one tracer provider, and so one set-up
+    wanted = Wanted(None if url is None else os.fspath(url), otlp_endpoint, service_name, environment)
+    with _lock:
+        if _setup is None:
+            _setup = _set_up(wanted)
+            atexit.register(_setup.shutdown)
+        else:
+            _complain_about_changes(_setup.wanted, wanted)
+        return _setup
+
+
+def configure_from_environment() -> None:
+    """Configure once, if environment variables ask for it: ``OTEL_RUNS_DB``, or ``OTEL_TRACES_EXPORTER`` naming us.
+
+    Called when the first run or step starts. ``OTEL_SDK_DISABLED=true`` and ``OTEL_TRACES_EXPORTER=none`` mean no.
+    """
+    global _has_read_environment  # noqa: PLW0603  read once a process
+    if _has_read_environment:
+        return
+    _has_read_environment = True
+    if _environment_asks_for_us() and _setup is None:
+        try:
+            configure()
+        except Exception:
+            if is_strict():
+                raise
+            logger.exception("The environment asks for otel_runs, which could not be set up; no run will be stored.")
+
+
+def _environment_asks_for_us() -> bool:
+    names = _exporter_names()
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or names == ["none"]:
+        return False
+    return OUR_NAME in names or bool(os.environ.get(settings.DB.env))
+
+
+def _exporter_names() -> list[str]:
+    return [name.strip() for name in os.environ.get("OTEL_TRACES_EXPORTER", "").split(",") if name.strip()]
+
+
+def _set_up(wanted: Wanted) -> Setup:
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider):  # nobody has set one
+        return _set_up_provider(wanted)
+    if isinstance(provider, Joinable):
+        return Setup(provider, _join(provider, _exporters_to_join(provider, wanted)), wanted)
+    _complain(
+        f"The tracer provider that is set, {type(provider).__qualname__}, has no add_span_processor, so no run will be "
+        "stored; expected an SDK TracerProvider. Call otel_runs.configure() before it is set, or set an SDK one."
+    )
+    return Setup(provider, (), wanted)
+
+
+def _set_up_provider(wanted: Wanted) -> Setup:
+    # Not shutdown_on_exit: the SDK waits for one processor after the other, Setup.shutdown for all at once.
+    provider = TracerProvider(resource=_resource(wanted), id_generator=TimeOrderedIdGenerator(), shutdown_on_exit=False)
+    exporters: list[SpanExporter] = [RunsSpanExporter(wanted.url)]
+    exporters += _other_exporters(wanted.otlp_endpoint)
+    setup = Setup(provider, _join(provider, exporters), wanted)
+    trace.set_tracer_provider(provider)
+    return setup
+
+
+def _exporters_to_join(provider: Joinable, wanted: Wanted) -> list[SpanExporter]:
+    if wanted.service_name or wanted.environment:
+        _complain(
+            f"service_name {wanted.service_name!r} and environment {wanted.environment!r} come too late: the resource "
+            "of a tracer provider that is set cannot change. Give them to the provider's Resource, or set "
+            "OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=... before."
+        )
+    exporters: list[SpanExporter] = [] if _stores_runs(provider) else [RunsSpanExporter(wanted.url)]
+    if wanted.otlp_endpoint:
+        exporters.append(_otlp_exporter(wanted.otlp_endpoint))
+    return exporters
+
+
+def _join(provider: Joinable, exporters: list[SpanExporter]) -> tuple[RunsSpanProcessor, ...]:
+    processors = tuple(RunsSpanProcessor(exporter) for exporter in exporters)
+    _add(provider, processors)
+    return processors
+
+
+def _add(provider: Joinable, processors: tuple[RunsSpanProcessor, ...]) -> None:
+    for processor in (StampProcessor(), *processors):
+        provider.add_span_processor(processor)
+
+
+def _stores_runs(provider: Joinable) -> bool:
+    """Whether the owner of the provider has added a ``RunsSpanExporter``; the SDK has no public way to ask."""
+    active = getattr(provider, "_active_span_processor", None)
+    processors = getattr(active, "_span_processors", ())
+    return any(isinstance(getattr(processor, "span_exporter", None), RunsSpanExporter) for processor in processors)
+
+
+def _other_exporters(otlp_endpoint: str | None) -> list[SpanExporter]:
+    """What the provider we set up exports to besides the database, by argument or the standard variables."""
+    given = _exporter_names()
+    names = [name for name in given if name not in (OUR_NAME, "none")]
+    endpoint_variables = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    has_endpoint_variable = any(os.environ.get(name) for name in endpoint_variables)
+    if "otlp" not in names and (otlp_endpoint or (has_endpoint_variable and not given)):
+        names.append("otlp")
+    exporters = [_otlp_exporter(otlp_endpoint) if name == "otlp" else _exporter_by_name(name) for name in names]
+    return [exporter for exporter in exporters if exporter is not None]
+
+
+def _otlp_exporter(endpoint: str | None) -> SpanExporter:
+    """An OTLP exporter; without an endpoint the standard variables say where to."""
+    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+
+        return GrpcExporter(endpoint=endpoint)
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+
+    if endpoint is not None and not endpoint.endswith("/v1/traces"):
+        endpoint = endpoint.rstrip("/") + "/v1/traces"
+    return HttpExporter(endpoint=endpoint)
+
+
+def _exporter_by_name(name: str) -> SpanExporter | None:
+    for entry_point in entry_points(group="opentelemetry_traces_exporter", name=name):
+        exporter: SpanExporter = entry_point.load()()
+        return exporter
+    _complain(
+        f"OTEL_TRACES_EXPORTER names {name!r}, which no installed package provides; expected otel_runs, otlp, console "
+        "or the name of an installed exporter."
+    )
+    return None
+
+
+def _resource(wanted: Wanted) -> Resource:
+    named = Resource.create({})
+    if str(named.attributes.get(attributes.SERVICE_NAME, "")).startswith("unknown_service"):
+        named = named.merge(Resource({attributes.SERVICE_NAME: script_name()}))
+    given = {
+        attributes.SERVICE_NAME: wanted.service_name,
+        attributes.ENVIRONMENT: wanted.environment,
+    }
+    return named.merge(Resource({key: value for key, value in given.items() if value}))
+
+
+def script_name() -> str:
+    """What this program is called: ``pipeline`` for ``python pipeline.py``, ``pkg.load`` for ``python -m pkg.load``."""
+    # orig_argv, because argv[0] is "-m" while the module is still looked for, then its file.
+    script, options = sys.argv[0] if sys.argv else "", sys.orig_argv[1:]
+    if "-m" in options[:-1] and (script == "-m" or script not in options):
+        return options[options.index("-m") + 1]
+    return Path(script).name.removesuffix(".py") if script not in ("", "-c") else "python"
+
+
+def _complain_about_changes(first: Wanted, wanted: Wanted) -> None:
+    changes = [
+        f"{name}={value!r} (is {before!r})"
+        for name, before, value in zip(Wanted._fields, first, wanted, strict=True)
+        if value is not None and value != before
+    ]
+    if changes:
+        _complain(
+            f"otel_runs.configure() was called again with {', '.join(changes)}; a process is configured once, and the "
+            "first call stays in force. Remove one of the calls."
+        )
+
+
+def _complain(message: str) -> None:
+    if is_strict():
+        raise SettingsError(message)
+    logger.error(message)

@@ -1,0 +1,285 @@
+"""A pipeline that ends has its spans stored, however it ends; and its end waits for a bounded time only."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from otel_runs.store.engine import open_database
+from tests.programs import Programs
+
+HEAD = """
+import os, sys, multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+import otel_runs
+from opentelemetry import trace
+otel_runs.configure("runs.db")
+tracer = trace.get_tracer("t")
+def work(name):
+    with tracer.start_as_current_span(name):
+        pass
+"""
+SECONDS = 3.0
+"""What an end may take beyond its flush timeout, on a busy machine: start and imports included."""
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+
+def names(programs: Programs) -> list[str]:
+    return [name for (name,) in programs.rows("SELECT name FROM runs UNION ALL SELECT name FROM model_runs ORDER BY 1")]
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        ("", 0),
+        ("sys.exit(3)", 3),
+        ("raise ValueError('x')", 1),
+        ("import threading; threading.Thread(target=work, args=('late',)).start()", 0),
+    ],
+    ids=["last line", "sys.exit", "uncaught exception", "thread that outlives the main one"],
+)
+def test_spans_are_stored_at_the_end(programs: Programs, ending: str, code: int) -> None:
+    done = programs.python(HEAD + "work('a')\n" + ending)
+
+    assert done.returncode == code
+    assert names(programs) == (["a", "late"] if "late" in ending else ["a"])
+
+
+@needs_fork
+@pytest.mark.parametrize("ending", ["sys.exit(0)", "os._exit(0)"])
+def test_spans_of_a_forked_child_are_stored(programs: Programs, ending: str) -> None:
+    done = programs.python(
+        HEAD
+        + f"""
+work("before")
+with tracer.start_as_current_span("parent"):
+    child = os.fork()
+    if child == 0:
+        work("in child")
+        {ending}
+    os.waitpid(child, 0)
+"""
+    )
+
+    assert done.returncode == 0
+    assert names(programs) == ["before", "in child", "parent"]
+
+
+@needs_fork
+def test_a_child_does_not_store_again_what_its_parent_had_queued(programs: Programs) -> None:
+    done = programs.python(
+        HEAD
+        + """
+work("queued")
+if os.fork() == 0:
+    work("in child")
+    print(otel_runs.stats().spans_received, flush=True)
+    os._exit(0)
+os.wait()
+"""
+    )
+
+    assert done.stdout == "1\n"
+    assert names(programs) == ["in child", "queued"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "p = context.Process(target=work, args=('x',)); p.start(); p.join()",
+        "with ProcessPoolExecutor(2, mp_context=context) as pool: list(pool.map(work, ['x']))",
+        # The end of the block kills the workers.
+        "with context.Pool(2) as pool: pool.map(work, ['x'])",
+    ],
+    ids=["Process", "ProcessPoolExecutor", "Pool"],
+)
+def test_spans_of_multiprocessing_workers_are_stored(programs: Programs, method: str, body: str) -> None:
+    if method == "fork" and not hasattr(os, "fork"):
+        pytest.skip("this system does not fork")
+    done = programs.python(
+        HEAD
+        + f"""
+if __name__ == "__main__":
+    context = multiprocessing.get_context({method!r})
+    work("main")
+    {body}
+"""
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert names(programs) == ["main", "x"]
+
+
+@needs_fork
+def test_a_child_waits_for_the_write_only_when_its_outermost_span_ends(programs: Programs) -> None:
+    done = programs.python(
+        HEAD
+        + """
+from otel_runs.processor import RunsSpanProcessor
+flushes = []
+flush = RunsSpanProcessor.force_flush
+RunsSpanProcessor.force_flush = lambda self, *given: flushes.append(1) or flush(self, *given)
+if os.fork() == 0:
+    with tracer.start_as_current_span("task"):
+        for _ in range(10):
+            work("inner")
+    print(len(flushes), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    )
+
+    assert done.stdout == "1\n"
+    assert len(names(programs)) == 11
+
+
+@needs_fork
+def test_forking_while_batches_are_written_loses_and_hangs_nothing(programs: Programs) -> None:
+    done = programs.python(
+        HEAD
+        + """
+import threading
+stop = threading.Event()
+def busy():
+    while not stop.is_set():
+        work("busy")
+        stop.wait(0.001)
+threads = [threading.Thread(target=busy) for _ in range(2)]
+for thread in threads: thread.start()
+for number in range(10):
+    child = os.fork()
+    if child == 0:
+        work(f"child {number}")
+        os._exit(0)
+    os.waitpid(child, 0)
+stop.set()
+for thread in threads: thread.join()
+"""
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert sum(name.startswith("child") for name in names(programs)) == 10
+
+
+@pytest.fixture
+def silent_server() -> Iterator[int]:
+    """The port of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_database_that_never_answers_delays_the_end_by_the_flush_timeout_only(
+    programs: Programs, silent_server: int
+) -> None:
+    program = HEAD.replace("runs.db", f"postgresql://nobody@127.0.0.1:{silent_server}/none?connect_timeout=60")
+    started = time.monotonic()
+
+    done = programs.python(
+        program + "work('a')\nimport time; print(time.time(), flush=True)", environ={"OTEL_RUNS_FLUSH_TIMEOUT": "1"}
+    )
+
+    took = time.time() - float(done.stdout)
+    assert done.returncode == 0
+    assert 0.9 < took < 1 + SECONDS
+    assert time.monotonic() - started < 60
+    assert "1 spans are not stored" in done.stderr
+
+
+def test_a_locked_database_delays_the_end_by_the_flush_timeout_only(programs: Programs) -> None:
+    open_database(programs.database).close()
+    other = sqlite3.connect(programs.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    done = programs.python(
+        HEAD + "work('a')\nimport time; print(time.time(), flush=True)", environ={"OTEL_RUNS_FLUSH_TIMEOUT": "1"}
+    )
+
+    took = time.time() - float(done.stdout)
+    other.close()
+    assert done.returncode == 0
+    assert 0.9 < took < 1 + SECONDS
+    assert "1 spans are not stored" in done.stderr
+
+
+def test_two_hanging_exporters_share_one_flush_timeout(programs: Programs, silent_server: int) -> None:
+    database = f"postgresql://nobody@127.0.0.1:{silent_server}/none?connect_timeout=60"
+
+    done = programs.python(
+        f"""
+        import time, otel_runs
+        from opentelemetry import trace
+        otel_runs.configure({database!r}, otlp_endpoint="http://127.0.0.1:{silent_server}")
+        with trace.get_tracer("t").start_as_current_span("a"): pass
+        print(time.time(), flush=True)
+        """,
+        environ={"OTEL_RUNS_FLUSH_TIMEOUT": "2"},
+    )
+
+    took = time.time() - float(done.stdout)
+    assert 1.9 < took < 2 + SECONDS / 2 + 0.4
+
+
+def test_a_bad_flush_timeout_is_told_and_the_default_taken(programs: Programs) -> None:
+    done = programs.python(HEAD + "work('a')", environ={"OTEL_RUNS_FLUSH_TIMEOUT": "soon"})
+
+    assert done.returncode == 0
+    assert "OTEL_RUNS_FLUSH_TIMEOUT is 'soon'" in done.stderr
+    assert "Taking the default" in done.stderr
+
+
+def test_what_the_full_queue_drops_is_the_oldest_and_is_counted(programs: Programs) -> None:
+    done = programs.python(
+        """
+        import threading
+        import otel_runs
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+        from otel_runs.processor import RunsSpanProcessor
+        busy, go = threading.Event(), threading.Event()
+        seen = []
+        class Slow(SpanExporter):
+            def export(self, spans):
+                busy.set()
+                go.wait(30)
+                seen.extend(span.name for span in spans)
+                return SpanExportResult.SUCCESS
+        processor = RunsSpanProcessor(Slow(), max_queue_size=3, max_batch_size=1)
+        provider = TracerProvider()
+        provider.add_span_processor(processor)
+        tracer = provider.get_tracer("t")
+        tracer.start_span("first").end()
+        assert busy.wait(30)
+        for number in range(5):
+            tracer.start_span(str(number)).end()
+        go.set()
+        assert processor.force_flush()
+        print(seen, otel_runs.stats().spans_dropped)
+        """
+    )
+
+    assert done.stdout == "['first', '2', '3', '4'] 2\n"
+    assert done.stderr.count("the oldest are dropped") == 1
+
+
+def test_strict_raises_an_export_error_at_the_flush(programs: Programs) -> None:
+    programs.database.write_bytes(b"no database " * 200)
+    done = programs.python(HEAD + "work('a')\notel_runs.configure().flush()", environ={"OTEL_RUNS_STRICT": "true"})
+
+    assert done.returncode == 1
+    assert "SchemaError" in done.stderr
+
+
+def test_spans_after_the_shutdown_are_counted_not_lost_in_silence(programs: Programs) -> None:
+    done = programs.python(
+        HEAD + "otel_runs.configure().shutdown()\nwork('late')\nprint(otel_runs.stats().spans_dropped)"
+    )
+
+    assert done.stdout == "1\n"
+    assert "ended after the shutdown" in done.stderr

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.programs import Programs
+
+PLAIN = """
+from opentelemetry import trace
+tracer = trace.get_tracer("plain")
+with tracer.start_as_current_span("nightly"):
+    with tracer.start_as_current_span("load"):
+        pass
+"""
+DECORATED = """
+from otel_runs import run, step
+@step
+def load(): pass
+@run
+def nightly(): load()
+nightly()
+"""
+
+
+def runs_and_steps(programs: Programs) -> list[tuple[str, str]]:
+    return programs.rows("SELECT r.name, m.name FROM runs r LEFT JOIN model_runs m ON m.run_id = r.id ORDER BY 1, 2")
+
+
+def test_configure_stores_a_plain_opentelemetry_pipeline(programs: Programs) -> None:
+    done = programs.python("import otel_runs\notel_runs.configure('runs.db')\n" + PLAIN)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert runs_and_steps(programs) == [("nightly", "load")]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"OTEL_RUNS_DB": "runs.db"}, {"OTEL_RUNS_DB": "runs.db", "OTEL_TRACES_EXPORTER": "otel_runs"}],
+    ids=["database", "exporter"],
+)
+def test_an_environment_variable_is_enough_for_decorated_code(programs: Programs, environ: dict[str, str]) -> None:
+    done = programs.python(DECORATED, environ=environ)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert runs_and_steps(programs) == [("nightly", "load")]
+
+
+def test_exporter_variable_alone_writes_to_the_project_folder(programs: Programs) -> None:
+    (programs.folder / "pyproject.toml").touch()
+    programs.python(DECORATED, environ={"OTEL_TRACES_EXPORTER": "otel_runs"})
+
+    programs.database = programs.folder / ".otel_runs" / "runs.db"
+    assert runs_and_steps(programs) == [("nightly", "load")]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"OTEL_RUNS_DB": "runs.db", "OTEL_SDK_DISABLED": "true"},
+        {"OTEL_RUNS_DB": "runs.db", "OTEL_TRACES_EXPORTER": "none"},
+        {"OTEL_TRACES_EXPORTER": "console"},
+    ],
+    ids=["nothing set", "sdk disabled", "no exporter", "another exporter"],
+)
+def test_decorated_code_stores_nothing_where_nobody_asked(programs: Programs, environ: dict[str, str]) -> None:
+    done = programs.python(DECORATED, environ=environ)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [path.name for path in programs.folder.iterdir()] == ["pipeline.py"]
+
+
+def test_without_settings_decorated_code_does_not_import_the_sdk(programs: Programs) -> None:
+    done = programs.python(DECORATED + "import sys\nprint('opentelemetry.sdk' in sys.modules)")
+
+    assert done.stdout == "False\n"
+
+
+def test_an_existing_provider_is_joined_and_keeps_its_exporters(programs: Programs) -> None:
+    done = programs.python(
+        """
+        import otel_runs
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+        memory = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(memory))
+        trace.set_tracer_provider(provider)
+        assert otel_runs.configure("runs.db").provider is provider
+        with trace.get_tracer("t").start_as_current_span("nightly"): pass
+        print([span.name for span in memory.get_finished_spans()])
+        """
+    )
+
+    assert (done.stdout, done.stderr) == ("['nightly']\n", "")
+    assert programs.rows("SELECT name FROM runs") == [("nightly",)]
+
+
+def test_a_provider_that_stores_runs_already_does_not_store_them_twice(programs: Programs) -> None:
+    done = programs.python(
+        """
+        import otel_runs
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(otel_runs.RunsSpanExporter("runs.db")))
+        trace.set_tracer_provider(provider)
+        otel_runs.configure("runs.db")
+        with trace.get_tracer("t").start_as_current_span("nightly"): pass
+        provider.force_flush()
+        print(otel_runs.stats().spans_received)
+        """
+    )
+
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_calling_configure_again_alike_is_harmless_and_otherwise_told(programs: Programs) -> None:
+    done = programs.python(
+        """
+        import otel_runs
+        first = otel_runs.configure("runs.db")
+        assert otel_runs.configure("runs.db") is first
+        assert otel_runs.configure() is first
+        print("quiet so far", flush=True)
+        assert otel_runs.configure("other.db", environment="prod") is first
+        """
+    )
+
+    assert done.returncode == 0
+    assert "url='other.db' (is 'runs.db')" in done.stderr
+    assert "environment='prod' (is None)" in done.stderr
+    assert done.stderr.count("called again") == 1
+
+
+def test_strict_raises_when_configured_differently(programs: Programs) -> None:
+    done = programs.python(
+        "import otel_runs\notel_runs.configure('runs.db')\notel_runs.configure('other.db')",
+        environ={"OTEL_RUNS_STRICT": "true"},
+    )
+
+    assert done.returncode == 1
+    assert "SettingsError" in done.stderr
+
+
+def test_a_provider_that_cannot_be_joined_is_told_and_the_pipeline_runs(programs: Programs) -> None:
+    done = programs.python(
+        """
+        import otel_runs
+        from opentelemetry import trace
+        trace.set_tracer_provider(trace.NoOpTracerProvider())
+        otel_runs.configure("runs.db").flush()
+        print("done")
+        """
+    )
+
+    assert done.stdout == "done\n"
+    assert "NoOpTracerProvider" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "expected"),
+    [
+        ("", {}, ("pipeline", "default")),
+        ("service_name='shop', environment='prod'", {}, ("shop", "prod")),
+        ("", {"OTEL_SERVICE_NAME": "billing"}, ("billing", "default")),
+        ("", {"OTEL_RESOURCE_ATTRIBUTES": "service.name=a,deployment.environment.name=test"}, ("a", "test")),
+        ("service_name='shop'", {"OTEL_SERVICE_NAME": "billing"}, ("shop", "default")),
+    ],
+    ids=["script", "arguments", "service variable", "resource variable", "argument over variable"],
+)
+def test_service_and_environment_come_from_argument_variable_or_script(
+    programs: Programs, arguments: str, environ: dict[str, str], expected: tuple[str, str]
+) -> None:
+    programs.python(f"import otel_runs\notel_runs.configure('runs.db', {arguments})\n" + PLAIN, environ=environ)
+
+    assert programs.rows("SELECT service_name, environment FROM runs") == [expected]
+
+
+def test_a_module_run_by_name_is_its_service(programs: Programs) -> None:
+    programs.write("", "shop/__init__.py")
+    programs.write("import otel_runs\notel_runs.configure('runs.db')\n" + PLAIN, "shop/nightly.py")
+
+    programs.run([sys.executable, "-m", "shop.nightly", "-m", "x"])
+
+    assert programs.rows("SELECT service_name FROM runs") == [("shop.nightly",)]
+
+
+def test_the_database_stays_where_it_was_meant_when_the_pipeline_changes_directory(programs: Programs) -> None:
+    programs.python("import os, otel_runs\notel_runs.configure('runs.db')\nos.chdir('/')\n" + PLAIN)
+
+    assert runs_and_steps(programs) == [("nightly", "load")]
+
+
+def test_trace_ids_are_time_ordered_where_the_provider_is_ours(programs: Programs) -> None:
+    programs.python("import otel_runs, time\notel_runs.configure('runs.db')\n" + (PLAIN + "time.sleep(0.01)\n") * 3)
+
+    ids = [run_id for (run_id,) in programs.rows("SELECT id FROM runs ORDER BY started_at")]
+    assert len(ids) == 3
+    assert ids == sorted(ids)
+
+
+def test_a_burst_larger_than_the_stock_queue_is_stored_whole(programs: Programs) -> None:
+    programs.python(
+        """
+        import otel_runs
+        from opentelemetry import trace
+        otel_runs.configure("runs.db")
+        tracer = trace.get_tracer("t")
+        with tracer.start_as_current_span("nightly"):
+            for _ in range(5_100):
+                tracer.start_span("load").end()
+        """
+    )
+
+    assert programs.rows("SELECT count(*) FROM model_runs") == [(5_100,)]
+
+
+def test_library_instrumentation_makes_no_spans_of_our_own_writes(programs: Programs) -> None:
+    pytest.importorskip("opentelemetry.instrumentation.sqlite3")
+    done = programs.python(
+        """
+        import sqlite3, time
+        import otel_runs
+        from opentelemetry import trace
+        from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
+        from opentelemetry.sdk.trace import SpanProcessor
+        setup = otel_runs.configure("runs.db")
+        seen = []
+        class Listener(SpanProcessor):
+            def on_end(self, span): seen.append(span.name)
+        setup.provider.add_span_processor(Listener())
+        SQLite3Instrumentor().instrument()
+        with trace.get_tracer("t").start_as_current_span("nightly"):
+            sqlite3.connect(":memory:").cursor().execute("SELECT 1")
+        assert setup.flush()
+        print(seen, otel_runs.stats().spans_stored)
+        """
+    )
+
+    assert (done.stdout, done.stderr) == ("['SELECT', 'nightly'] 2\n", "")
