@@ -46,7 +46,7 @@ class Run(NamedTuple):
     tenant_id: str | None = None
     status: RunStatus = "running"
     stop_reason: str | None = None
-    """``completed``, ``error``, ``cancelled``, ``timeout``, ``signal:SIGTERM``, ``exit:3``, ``lost`` or a tool's own."""
+    """``completed``, ``error``, ``cancelled``, ``timeout``, ``signal:SIGTERM``, ``exit:3``, ``lost`` or a tool's."""
     status_source: str | None = None
     """Who said so: ``span``, ``signal``, ``reaper`` or ``user``."""
     error: str | None = None

@@ -84,8 +84,10 @@ def insert_models(writer: Writer, mentions: Mapping[str, Mentions]) -> None:
 
 
 def declare_models(writer: Writer, mentions: Mapping[str, Mentions]) -> None:
-    """Let the batch's declarations stand where they are the latest. Last in the transaction, and only those that change
-    are locked: all runs of a pipeline share its models."""
+    """Let the batch's declarations stand where they are the latest.
+
+    Last in the transaction, and only those that change are locked: all runs of a pipeline share its models.
+    """
     changing = _changes(mentions, writer.find_models(sorted(mentions)))
     if not changing:
         return
@@ -125,10 +127,10 @@ def save_environments(writer: Writer, facts: Iterable[Facts]) -> None:
         first = min(run.started_at for run in runs)
         created = first if known is None else min(first, known.created_at)
         telling = [run for run in runs if run.code_ref is not None]
-        latest = max(telling, key=lambda run: (run.started_at, run.trace_id, run.root_span_id or ""), default=None)
+        latest = max(telling, key=_stamp, default=None)
         if latest is not None:
-            by = f"{latest.trace_id}{latest.root_span_id}"
-            if known is None or not known.declared_by or (latest.started_at, by) > (known.updated_at, known.declared_by):
+            _, by = _stamp(latest)
+            if known is None or not known.declared_by or _stamp(latest) > (known.updated_at, known.declared_by):
                 changed[name] = (latest.code_ref, StoredEnvironment(created, latest.started_at, by))
                 continue
         if known is None or (created != known.created_at and not known.declared_by):
@@ -137,3 +139,7 @@ def save_environments(writer: Writer, facts: Iterable[Facts]) -> None:
             touched[name] = created
     writer.save_environments(changed)
     writer.touch_environments(touched)
+
+
+def _stamp(run: Run) -> tuple[int, str]:
+    return run.started_at, f"{run.trace_id}{run.root_span_id}"

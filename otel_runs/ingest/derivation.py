@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from otel_runs.ingest.trace import TraceBatch
 from otel_runs.mapping.runs import RunState, keyed_run, with_totals
-from otel_runs.mapping.totals import Usage, totals_of
+from otel_runs.mapping.totals import Usage, totals_of, usage_of_run
 from otel_runs.records import ModelRun
 from otel_runs.store.writer import Writer
 
@@ -17,8 +17,8 @@ Moves = Mapping[str, tuple[str, str]]
 class Derivation:
     """Derives the runs that a batch touched.
 
-    Totals are derived when a run has ended, and again whenever more arrives for it: while it runs they are NULL, so that
-    a run of a hundred thousand steps is added up once and not with every batch. The views add up running runs.
+    Totals are derived when a run has ended, and again whenever more arrives for it. While it runs they are NULL, so
+    that a run of a hundred thousand steps is added up once and not with every batch; the views add up running runs.
 
     Args:
         writer: to read what is stored of them.
@@ -32,6 +32,7 @@ class Derivation:
         self._stored = set(stored)
         self._inside: dict[str, list[str]] = defaultdict(list)
         self._parents: dict[str, str | None] = {}
+        self._sums: dict[str, RunState] = {}
         self._rows: dict[str, list[Usage | ModelRun]] = defaultdict(list)
 
     def derive(self, traces: Sequence[TraceBatch], rows: Sequence[ModelRun], moves: Moves) -> dict[str, RunState]:
@@ -56,8 +57,7 @@ class Derivation:
         ended = [run_id for run_id in sorted(touched) if self._runs[run_id].ended]
         self._find_nested(ended)
         self._load(ended, traces, rows, moves)
-        for run_id in ended:
-            self._derive_totals(run_id)
+        self._runs.update((run_id, self._added_up(run_id)) for run_id in ended)
         return {run_id: self._runs[run_id] for run_id in touched}
 
     def _with_surrounding(self, run_ids: Iterable[str]) -> set[str]:
@@ -91,9 +91,7 @@ class Derivation:
             if state.run.parent_run_id is not None:
                 self._inside[state.run.parent_run_id].append(run_id)
 
-    def _load(
-        self, ended: Iterable[str], traces: Sequence[TraceBatch], rows: Sequence[ModelRun], moves: Moves
-    ) -> None:
+    def _load(self, ended: Iterable[str], traces: Sequence[TraceBatch], rows: Sequence[ModelRun], moves: Moves) -> None:
         """Gather the rows of the runs: what is stored, as it will be after this batch, and what has arrived."""
         wanted = {each for run_id in ended for each in self._with_nested(run_id)}
         # A row that has just moved into one of them is still stored where it was.
@@ -109,24 +107,31 @@ class Derivation:
         found.update((record.id, record) for record in rows)
         for usage in found.values():
             self._rows[usage.run_id].append(usage)
-        nested = {run_id for run_id in wanted if self._runs[run_id].run.parent_run_id is not None}
-        if nested & self._stored:
-            self._parents.update(self._writer.find_links(nested & self._stored))
+        self._load_parents({run_id for run_id in wanted if self._runs[run_id].run.parent_run_id is not None}, traces)
+
+    def _load_parents(self, nested: set[str], traces: Sequence[TraceBatch]) -> None:
+        """Learn below which rows the nested runs are."""
+        if not nested:
+            return
+        self._parents.update(self._writer.find_links(nested & self._stored))
         for trace in traces:
             self._parents.update((link.id, link.parent_id) for link in trace.links.values())
-            for run_id in nested & self._parents.keys():
-                if trace.is_own(run_id):
-                    self._parents[run_id] = trace.tree.parent_row(self._parents[run_id])
+            self._parents.update(
+                (run_id, trace.tree.parent_row(self._parents[run_id]))
+                for run_id in nested & self._parents.keys()
+                if trace.is_own(run_id)
+            )
 
-    def _derive_totals(self, run_id: str) -> None:
-        inside = self._with_nested(run_id)
-        rows = [row for each in inside for row in self._rows[each]]
-        self._runs[run_id] = with_totals(
-            self._runs[run_id],
-            totals_of(rows, self._parents),
-            steps=len(self._rows[run_id]),
-            nested_failed=any(self._runs[each].run.status == "failed" for each in inside if each != run_id),
-        )
+    def _added_up(self, run_id: str) -> RunState:
+        """A run with its totals, ended or not; nested ones first."""
+        if run_id not in self._sums:
+            state = self._runs[run_id]
+            self._sums[run_id] = state  # a forged circle of runs ends here
+            nested = [
+                usage_of_run(self._added_up(inner).run, self._parents.get(inner)) for inner in self._inside[run_id]
+            ]
+            self._sums[run_id] = with_totals(state, totals_of([*self._rows[run_id], *nested]), len(self._rows[run_id]))
+        return self._sums[run_id]
 
     def _with_nested(self, run_id: str) -> list[str]:
         found = [run_id]

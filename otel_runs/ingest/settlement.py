@@ -80,8 +80,8 @@ class Settlement:
     def _lock(self) -> None:
         """Lock the traces, and the other runs that the batch names.
 
-        A trace that can only be new is locked by the insert of its root run, later. Any other unknown trace is locked by
-        a placeholder now, so that what is read afterwards is the last word.
+        A trace that can only be new is locked by the insert of its root run, later. Any other unknown trace is locked
+        by a placeholder now, so that what is read afterwards is the last word.
         """
         named = {trace.root_run for trace in self._traces}
         named.update(facts.run_id for facts in self._facts if facts.run_id)
@@ -269,8 +269,11 @@ class Settlement:
             raise RaceError
 
     def _look_again(self) -> None:
-        """Refuse what looked new if it is not. Only now, behind the lock, is this sure: rows of a keyed run that came
-        from another process stand alone, without a row of the trace's root run."""
+        """Refuse what looked new if it is not.
+
+        Only now, behind the lock, is this sure: rows of a keyed run that came from another process stand alone, without
+        a row of the trace's root run.
+        """
         new = {trace.prefix: trace.trace_id for trace in self._traces if trace.root_run not in self._stored}
         met = self._writer.prefixes_with_rows(sorted(new)) if new else []
         if met:

@@ -124,7 +124,7 @@ def clean(value: str) -> str:
     return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
-def plain(value: object) -> Any:  # noqa: ANN401 (a JSON value)
+def plain(value: object) -> Any:
     """The value as JSON can hold it, or None where it cannot."""
     if isinstance(value, str):
         return text(value)

@@ -1,5 +1,6 @@
-"""What one span says, as records: the step from spans to runs and model runs. Pure, and span by span, so that the
-answer never depends on what else has arrived.
+"""What one span says, as records: the step from spans to runs and model runs.
+
+Pure, and span by span, so that the answer never depends on what else has arrived.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = Fa
         run = _run(span, columns, origin, node_id, place)
     if place.anchor or (not is_run and kind is not None):
         model = _model(span, columns, kind or "step")
-        model_run = _model_run(span, columns, node_id, parent_node_id, place, kind or "step", model)
+        model_run = _model_run(span, columns, node_id, parent_node_id, place, model)
     return Facts(
         span.trace_id,
         node_id,
@@ -135,7 +136,7 @@ def _place(span: Span, columns: dict[str, Any], origin: _Origin, *, is_run: bool
 def _kind(span: Span, columns: dict[str, Any], mark: str | None) -> Kind | None:
     """The kind of model run that the span is, or None if it has no row."""
     if mark in KINDS:
-        return cast("Kind", mark)
+        return mark
     operation = columns.get("operation")
     if operation is not None:
         return cast("Kind", KIND_OF_OPERATION.get(operation, "step"))
@@ -188,13 +189,12 @@ def _run(span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, pla
     )
 
 
-def _model_run(  # noqa: PLR0913, PLR0917 (everything a row is made of, read once)
+def _model_run(
     span: Span,
     columns: dict[str, Any],
     node_id: str,
     parent_node_id: str | None,
     place: _Place,
-    kind: Kind,
     model: Model,
 ) -> ModelRun:
     get = columns.get
@@ -208,7 +208,7 @@ def _model_run(  # noqa: PLR0913, PLR0917 (everything a row is made of, read onc
         place.run_id if place.anchor else parent_node_id,
         span.trace_id,
         span.span_id,
-        kind,
+        model.kind,
         coerce.name(span.name) or _UNKNOWN,
         get("attempt", 1),
         ending.status,

@@ -7,11 +7,12 @@ same (a broken sender), a fixed order decides, so that two databases agree.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 from otel_runs.records import TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES, ModelRun, Run
 
-Record = TypeVar("Record", Run, ModelRun)
+Record = Run | ModelRun
 
 _PRESUMED_BY = "reaper"
 _PRESUMED_REASON = "lost"
@@ -19,12 +20,15 @@ _PRESUMED_REASON = "lost"
 
 def merge_runs(one: Run, other: Run) -> Run:
     """One run from two records of it."""
-    return one if one == other else _merged(one, other, _run_weight(one), _run_weight(other))
+    return one if one == other else Run._make(_merged(one, other, _run_weight(one), _run_weight(other), _RUN_ENDING))
 
 
 def merge_model_runs(one: ModelRun, other: ModelRun) -> ModelRun:
     """One model run from two records of it."""
-    return one if one == other else _merged(one, other, _model_run_weight(one), _model_run_weight(other))
+    if one == other:
+        return one
+    weights = _model_run_weight(one), _model_run_weight(other)
+    return ModelRun._make(_merged(one, other, *weights, _MODEL_RUN_ENDING))
 
 
 def _run_weight(run: Run) -> int:
@@ -40,21 +44,22 @@ def _model_run_weight(model_run: ModelRun) -> int:
     return 1 if model_run.status == "running" else 0
 
 
-def _merged(one: Record, other: Record, weight: int, other_weight: int) -> Record:
+def _merged(one: Record, other: Record, weight: int, other_weight: int, ending: frozenset[int]) -> Iterator[Any]:
+    """The columns of the merged record.
+
+    A value once known is never replaced by nothing. What an end says of itself (``ending``) holds as a whole, though:
+    the error of a presumed death must not stay on a run that in truth succeeded.
+    """
     if weight == other_weight:
         strong, weak = (one, other) if _order(one) >= _order(other) else (other, one)
     else:
         strong, weak = (one, other) if weight > other_weight else (other, one)
-    # A value once known is never replaced by nothing. What an end says of itself holds as a whole, though: the error of
-    # a presumed death must not stay on a run that in truth succeeded.
-    ending = _RUN_ENDING if isinstance(strong, Run) else _MODEL_RUN_ENDING
-    return strong._make(
-        strong_value if strong_value is not None or (weight != other_weight and index in ending) else weak_value
-        for index, (strong_value, weak_value) in enumerate(zip(strong, weak, strict=True))
-    )
+    for index, (value, weaker) in enumerate(zip(strong, weak, strict=True)):
+        keeps = value is not None or (weight != other_weight and index in ending)
+        yield value if keeps else weaker
 
 
-def _order(record: Run | ModelRun) -> tuple[int, str]:
+def _order(record: Record) -> tuple[int, str]:
     return (record.completed_at or 0, repr(tuple(record)))
 
 

@@ -92,14 +92,13 @@ def stated_part(state: RunState) -> Run:
     return state.run._replace(**blank) if blank else state.run
 
 
-def with_totals(state: RunState, totals: Totals, steps: int, *, nested_failed: bool) -> RunState:
-    """An ended run with what its rows add up to.
+def with_totals(state: RunState, totals: Totals, steps: int) -> RunState:
+    """A run with what its rows add up to.
 
     Args:
         state: the run; totals derived before are replaced.
-        totals: of its own rows and those of the runs nested in it.
-        steps: number of its own rows.
-        nested_failed: a run nested in it failed.
+        totals: of its rows, and of the runs nested in it.
+        steps: number of its rows.
     """
     stated = stated_part(state)
     found: dict[str, Any] = {
@@ -111,7 +110,7 @@ def with_totals(state: RunState, totals: Totals, steps: int, *, nested_failed: b
     if totals.tokens is not None:
         # A root span that is an agent repeats its calls' tokens: they are leaves, it is not.
         found.update((name, getattr(totals, name)) for name in _TOKENS)
-    if stated.status == "completed" and (totals.failed or nested_failed):
+    if stated.status == "completed" and totals.failed:
         found["status"] = "degraded"
     return RunState(stated._replace(**found), frozenset(found), state.loose)
 
@@ -156,7 +155,12 @@ def keyed_run(state: RunState, anchors: Sequence[ModelRun], traces: Collection[s
     return RunState(run, frozenset(), state.loose)
 
 
-_KEYED_STATUS: Final[dict[str, RunStatus]] = {"failed": "failed", "cancelled": "cancelled", "skipped": "completed", "success": "completed"}
+_KEYED_STATUS: Final[dict[str, RunStatus]] = {
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "skipped": "completed",
+    "success": "completed",
+}
 
 
 def _blamed(anchors: Sequence[ModelRun]) -> ModelRun:
@@ -175,7 +179,7 @@ def keyed_part(state: RunState | None, stated: Run) -> RunState:
         kept = {"root_span_id", "started_at", *_SHARED}
         blank = {name: default for name, default in Run._field_defaults.items() if name not in kept}
         return RunState(stated._replace(**blank), frozenset(), state.loose if state else False)
-    merged = {name: _smallest(getattr(state.run, name), getattr(stated, name)) for name in _SHARED}
+    merged: dict[str, Any] = {name: _smallest(getattr(state.run, name), getattr(stated, name)) for name in _SHARED}
     return state._replace(run=state.run._replace(**merged))
 
 

@@ -1,7 +1,8 @@
 """What a run's rows add up to. Pure.
 
 Each token and row counts once: over the leaves that report it. A span that reports usage does not count where a span
-below it does (agents repeat the sums of their calls).
+below it does (agents repeat the sums of their calls). A nested run is one leaf: it has added up its own rows already,
+or states them itself.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from otel_runs.records import ModelRun
+from otel_runs.records import ModelRun, Run
 
 
 class Usage(NamedTuple):
@@ -28,6 +29,10 @@ class Usage(NamedTuple):
     output_tokens: int | None
     tokens: int | None
     cost_usd: float | None
+    llm_calls: int | None = None
+    """Of a nested run; a model run is one call or none."""
+    retry_count: int | None = None
+    """Of a nested run."""
 
 
 class Totals(NamedTuple):
@@ -45,30 +50,53 @@ class Totals(NamedTuple):
     """A step failed for good: not one that a later attempt of it healed."""
 
 
-Parents = Mapping[str, str | None]
 Row = Usage | ModelRun
 
 
-def totals_of(rows: Sequence[Row], parents: Parents) -> Totals:
-    """Add up the rows of one run and of the runs nested in it.
+def usage_of_run(run: Run, parent_id: str | None) -> Usage:
+    """A nested run, added up, as one row of the run around it.
 
     Args:
-        rows: all model runs of the run, and of the runs below it.
-        parents: node -> parent, of nested runs (whose place no row shows).
+        run: with its totals.
+        parent_id: the row it is below.
     """
-    above: dict[str, str | None] = {**parents, **{row.id: row.parent_id for row in rows}}
+    return Usage(
+        id=run.id,
+        run_id=run.parent_run_id or "",
+        parent_id=parent_id,
+        kind="run",
+        name=run.name,
+        attempt=1,
+        # A failure that was survived inside was survived outside, too.
+        status="failed" if run.status in {"failed", "degraded"} else "success",
+        rows_in=run.rows_in,
+        rows_out=run.rows_out,
+        input_tokens=run.input_tokens,
+        output_tokens=run.output_tokens,
+        tokens=run.tokens,
+        cost_usd=run.cost_usd,
+        llm_calls=run.llm_calls,
+        retry_count=run.retry_count,
+    )
+
+
+def totals_of(rows: Sequence[Row]) -> Totals:
+    """Add up the rows of one run; the runs nested in it are rows, too (usage_of_run)."""
+    above = {row.id: row.parent_id for row in rows}
     with_tokens = _leaves(rows, _reports_tokens, above)
+    nested = [row for row in rows if isinstance(row, Usage) and row.kind == "run"]
+    calls = len(_leaves(rows, _is_llm, above)) + sum(row.llm_calls or 0 for row in nested)
     retries, failed = _attempts(rows)
     return Totals(
         rows_in=_sum([row.rows_in for row in _leaves(rows, _reports_rows_in, above)]),
         rows_out=_sum([row.rows_out for row in _leaves(rows, _reports_rows_out, above)]),
-        llm_calls=len(_leaves(rows, _is_llm, above)) or None,
+        llm_calls=calls or None,
         input_tokens=_sum([row.input_tokens for row in with_tokens]),
         output_tokens=_sum([row.output_tokens for row in with_tokens]),
         tokens=_sum([row.tokens for row in with_tokens]),
         # Sorted: floats add up differently in another order, and the order of rows is nobody's promise.
         cost_usd=_sum(sorted(row.cost_usd or 0.0 for row in _leaves(rows, _reports_cost, above))),
-        retry_count=retries,
+        retry_count=retries + sum(row.retry_count or 0 for row in nested),
         failed=failed,
     )
 
@@ -93,7 +121,7 @@ def _is_llm(row: Row) -> bool:
     return row.kind == "llm"
 
 
-def _leaves(rows: Sequence[Row], reports: Callable[[Row], bool], above: Parents) -> list[Row]:
+def _leaves(rows: Sequence[Row], reports: Callable[[Row], bool], above: Mapping[str, str | None]) -> list[Row]:
     """The rows that report, less those above another that does."""
     reporting = [row for row in rows if reports(row)]
     covered: set[str] = set()

@@ -38,7 +38,7 @@ class Tree:
         nested: ids of the runs nested in this trace.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 (all of them are one trace)
+    def __init__(
         self,
         root_run: str,
         home: str,

@@ -68,8 +68,9 @@ class Bulk(ABC):
     def move(self, connection: Connection, run_of: Mapping[str, str]) -> None:
         """Give model runs another run: id -> run id."""
 
+    @abstractmethod
     def forget(self, connection: Connection) -> None:
-        """The transaction will be rolled back."""
+        """The transaction will be rolled back: what it made on the connection goes with it."""
 
     @staticmethod
     def run_many(connection: Connection, sql: str, rows: Sequence[Row]) -> None:
@@ -106,6 +107,9 @@ class SqliteBulk(Bulk):
             f"SELECT {named} FROM json_each(?) AS p CROSS JOIN {table} AS m "
             f"WHERE m.id >= p.value AND m.id < p.value || 'g'"
         )
+
+    def forget(self, connection: Connection) -> None:
+        """Nothing was made."""
 
     def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """One prepared statement, run by the driver for each row."""
@@ -156,7 +160,7 @@ class PostgresBulk(Bulk):
     for_no_key_update = " FOR NO KEY UPDATE"
     prefixes_with_rows = (
         "SELECT p.value FROM unnest(%s::text[]) AS p(value) WHERE EXISTS "
-        "(SELECT 1 FROM model_runs WHERE id >= p.value COLLATE \"C\" AND id < (p.value || 'g') COLLATE \"C\")"
+        '(SELECT 1 FROM model_runs WHERE id >= p.value COLLATE "C" AND id < (p.value || \'g\') COLLATE "C")'
     )
 
     def among(self, column: str) -> str:
@@ -182,10 +186,7 @@ class PostgresBulk(Bulk):
         names = ", ".join(_columns(table))
         source = self._copy(connection, table, rows)
         key = next(iter(table.primary_key.columns)).name
-        sql = (
-            f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {source} "
-            f"ORDER BY {key} ON CONFLICT DO NOTHING"
-        )
+        sql = f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {source} ORDER BY {key} ON CONFLICT DO NOTHING"
         inserted = connection.exec_driver_sql(sql).rowcount
         self._empty(connection, source)
         return inserted

@@ -6,7 +6,7 @@ behind it PostgreSQL's COPY reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -56,7 +56,7 @@ class Rows:
             None if run.duration_ns is None else run.duration_ns / 1e9,
             time(run.heartbeat_at),
             *run[16:34],
-            _json(run.metadata),
+            json_text(run.metadata),
             time(run.deleted_at),
             run.run_key,
             " ".join(sorted(state.derived)),
@@ -72,15 +72,15 @@ class Rows:
             self.time(record.completed_at),
             None if duration is None else ms_from_ns(duration),
             *record[15:25],
-            _json(record.metadata),
+            json_text(record.metadata),
         )
 
 
 def run_from_row(row: Sequence[Any]) -> RunState:
     """A run from all columns of its row."""
-    run = Run(
+    values = (
         *row[:12],
-        ns_from_value(row[12]) or 0,
+        ns_from_value(row[12]),
         ns_from_value(row[13]),
         row[14],
         ns_from_value(row[16]),
@@ -90,18 +90,13 @@ def run_from_row(row: Sequence[Any]) -> RunState:
         ns_from_value(row[36]),
         row[37],
     )
+    run = Run._make(values)
     return RunState(run, frozenset(row[38].split()), bool(row[39]))
 
 
 def model_run_from_row(row: Sequence[Any]) -> ModelRun:
     """A model run from all columns of its row."""
-    return ModelRun(
-        *row[:13],
-        ns_from_value(row[13]) or 0,
-        ns_from_value(row[14]),
-        *row[16:26],
-        _loaded(row[26]),
-    )
+    return ModelRun._make((*row[:13], ns_from_value(row[13]), ns_from_value(row[14]), *row[16:26], _loaded(row[26])))
 
 
 def ns_from_value(value: str | datetime | None) -> int | None:
@@ -116,9 +111,6 @@ def ns_from_value(value: str | datetime | None) -> int | None:
 def json_text(value: object) -> str | None:
     """JSON text of a value, with sorted keys: the same value is the same text."""
     return None if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-
-_json: Callable[[object], str | None] = json_text
 
 
 def _loaded(value: object) -> Any:

@@ -71,8 +71,9 @@ class Writer:
     # Runs.
 
     def lock_runs(self, ids: Iterable[str]) -> dict[str, RunState]:
-        """Those of the runs that exist, locked until the transaction ends; in the order of their ids, so that two
-        writers never wait for each other.
+        """Those of the runs that exist, locked until the transaction ends.
+
+        In the order of their ids, so that two writers never wait for each other.
         """
         sql = f"SELECT {RUN_COLUMNS} FROM runs WHERE {self._bulk.among('id')} ORDER BY id{self._bulk.for_update}"
         return {row[0]: run_from_row(row) for row in self._read(sql, self._bulk.ids(sorted(ids)))}
@@ -131,7 +132,7 @@ class Writer:
 
     def usage_of_runs(self, run_ids: Sequence[str]) -> list[Usage]:
         """What totals need of all model runs of the runs."""
-        columns = ", ".join(Usage._fields)
+        columns = ", ".join(name for name in Usage._fields if name in model_runs.c)
         sql = f"SELECT {columns} FROM model_runs WHERE {self._bulk.among('run_id')}"
         return [Usage(*row) for row in self._read(sql, self._bulk.ids(run_ids))]
 
@@ -215,9 +216,7 @@ class Writer:
         """Replace what each model depends on. Model id -> ids of its parents."""
         if not parents_of:
             return
-        self._run(
-            f"DELETE FROM dependencies WHERE {self._bulk.among('model_id')}", self._bulk.ids(sorted(parents_of))
-        )
+        self._run(f"DELETE FROM dependencies WHERE {self._bulk.among('model_id')}", self._bulk.ids(sorted(parents_of)))
         rows = sorted((model_id, parent) for model_id, parents in parents_of.items() for parent in set(parents))
         self._bulk.insert_new(self._connection, dependencies, rows)
 
