@@ -7,7 +7,8 @@ or states them itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from otel_runs.records import ModelRun, Run
@@ -83,47 +84,32 @@ def usage_of_run(run: Run, parent_id: str | None) -> Usage:
 def totals_of(rows: Sequence[Row]) -> Totals:
     """Add up the rows of one run; the runs nested in it are rows, too (usage_of_run)."""
     above = {row.id: row.parent_id for row in rows}
-    with_tokens = _leaves(rows, _reports_tokens, above)
+    with_tokens = _leaves([row for row in rows if row.tokens is not None], above)
     nested = [row for row in rows if isinstance(row, Usage) and row.kind == "run"]
-    calls = len(_leaves(rows, _is_llm, above)) + sum(row.llm_calls or 0 for row in nested)
+    calls = len(_leaves([row for row in rows if row.kind == "llm"], above)) + sum(row.llm_calls or 0 for row in nested)
     retries, failed = _attempts(rows)
     return Totals(
-        rows_in=_sum([row.rows_in for row in _leaves(rows, _reports_rows_in, above)]),
-        rows_out=_sum([row.rows_out for row in _leaves(rows, _reports_rows_out, above)]),
+        rows_in=_sum([row.rows_in for row in _leaves([row for row in rows if row.rows_in is not None], above)]),
+        rows_out=_sum([row.rows_out for row in _leaves([row for row in rows if row.rows_out is not None], above)]),
         llm_calls=calls or None,
         input_tokens=_sum([row.input_tokens for row in with_tokens]),
         output_tokens=_sum([row.output_tokens for row in with_tokens]),
         tokens=_sum([row.tokens for row in with_tokens]),
-        # Sorted: floats add up differently in another order, and the order of rows is nobody's promise.
-        cost_usd=_sum(sorted(row.cost_usd or 0.0 for row in _leaves(rows, _reports_cost, above))),
+        cost_usd=_cost(_leaves([row for row in rows if row.cost_usd is not None], above)),
         retry_count=retries + sum(row.retry_count or 0 for row in nested),
         failed=failed,
     )
 
 
-def _reports_tokens(row: Row) -> bool:
-    return row.tokens is not None
+def _leaves(reporting: list[Row], above: Mapping[str, str | None]) -> list[Row]:
+    """The rows that report something, less those above another that does.
 
-
-def _reports_rows_in(row: Row) -> bool:
-    return row.rows_in is not None
-
-
-def _reports_rows_out(row: Row) -> bool:
-    return row.rows_out is not None
-
-
-def _reports_cost(row: Row) -> bool:
-    return row.cost_usd is not None
-
-
-def _is_llm(row: Row) -> bool:
-    return row.kind == "llm"
-
-
-def _leaves(rows: Sequence[Row], reports: Callable[[Row], bool], above: Mapping[str, str | None]) -> list[Row]:
-    """The rows that report, less those above another that does."""
-    reporting = [row for row in rows if reports(row)]
+    Args:
+        reporting: all rows that report it.
+        above: row -> its parent, of all rows.
+    """
+    if not reporting:
+        return reporting
     covered: set[str] = set()
     for row in reporting:
         node = row.parent_id
@@ -133,9 +119,14 @@ def _leaves(rows: Sequence[Row], reports: Callable[[Row], bool], above: Mapping[
     return [row for row in reporting if row.id not in covered]
 
 
-def _sum(values: Collection[int | None] | Collection[float]) -> int | None:
+def _cost(rows: Sequence[Row]) -> float | None:
+    # Exactly rounded: floats added one by one give another sum in another order, and rows have none.
+    return math.fsum(row.cost_usd or 0.0 for row in rows) if rows else None
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
     found = [value for value in values if value is not None]
-    return sum(found) if found else None  # type: ignore[return-value]
+    return sum(found) if found else None
 
 
 def _attempts(rows: Sequence[Row]) -> tuple[int, bool]:
