@@ -59,7 +59,6 @@ class StoredRun(NamedTuple):
     session_id: str | None
     background: bool | None
     metadata: dict[str, Any] | None
-    deleted_at: datetime | None
     run_key: str | None
     completeness: str
     """``complete``, ``partial`` or, where the run has not ended or did not say how many steps it had, ``unknown``."""
