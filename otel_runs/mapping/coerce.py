@@ -29,6 +29,8 @@ METADATA_LENGTH: Final = 65_536
 
 def count(value: object) -> int | None:
     """A count: an integer of 0 or more that fits 64 bits; ``"12"`` and 12.0 are 12."""
+    if type(value) is int:  # as nearly always; a bool is no number here
+        return value if 0 <= value <= _INT64_MAX else None
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
