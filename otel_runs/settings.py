@@ -39,8 +39,10 @@ METADATA: Final = Setting(
 )
 FLUSH_TIMEOUT: Final = Setting(
     "OTEL_RUNS_FLUSH_TIMEOUT",
-    "5",
-    "Seconds that a pipeline waits at its end, at most, for its spans to be stored.",
+    "30",
+    "Seconds that a pipeline waits at its end, at most, for its spans to be stored; only a database that hangs takes "
+    "so long. OpenTelemetry's own exporters are given as long (OTEL_BSP_EXPORT_TIMEOUT): on a slow machine the first "
+    "run, which loads the database parts and makes the tables, takes seconds.",
 )
 STRICT: Final = Setting(
     "OTEL_RUNS_STRICT",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -65,6 +66,7 @@ class Programs:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_listen,  # noqa: PLW1509  # the tests start programs from their only thread
         )
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
@@ -74,6 +76,12 @@ class Programs:
             return connection.execute(sql).fetchall()
         finally:
             connection.close()
+
+
+def _listen() -> None:
+    # Tests that run in the background, or under nohup, ignore these signals, and so would every program they start.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def otel_runs_command(*arguments: str) -> list[str]:

@@ -64,7 +64,9 @@ def _code_folders() -> Iterator[Path]:
     from pathlib import Path
 
     file = getattr(sys.modules.get("__main__"), "__file__", None)
-    if file is not None:
+    # A program that is installed (pytest, airflow, otel-runs itself) is not the pipeline's code, and its environment
+    # often lies in somebody's repository.
+    if file is not None and not Path(file).absolute().is_relative_to(sys.prefix):
         yield Path(file).absolute().parent
     yield Path.cwd()
 
