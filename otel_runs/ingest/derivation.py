@@ -35,13 +35,16 @@ class Derivation:
         self._sums: dict[str, RunState] = {}
         self._rows: dict[str, list[Usage | ModelRun]] = defaultdict(list)
 
-    def derive(self, traces: Sequence[TraceBatch], rows: Sequence[ModelRun], moves: Moves) -> dict[str, RunState]:
+    def derive(
+        self, traces: Sequence[TraceBatch], rows: Sequence[ModelRun], moves: Moves, left: Collection[str]
+    ) -> dict[str, RunState]:
         """Derive every run that the batch touched.
 
         Args:
             traces: of the batch, placed.
             rows: the model runs that were added or changed.
             moves: stored model runs that are in another run now.
+            left: runs that a nested run was in and is no longer.
 
         Returns:
             The derived runs by id.
@@ -49,6 +52,7 @@ class Derivation:
         touched = {facts.run.id for trace in traces for facts in trace.facts if facts.run is not None}
         touched.update(row.run_id for row in rows)
         touched.update(run_id for move in moves.values() for run_id in move)
+        touched.update(left)
         touched &= self._runs.keys()
         touched = self._with_surrounding(touched)
         for run_id in sorted(touched):
@@ -98,9 +102,9 @@ class Derivation:
         stored = (wanted & self._stored) | {old for old, new in moves.values() if new in wanted}
         found: dict[str, Usage | ModelRun] = {}
         if stored:
-            trees = {trace.prefix: trace.tree for trace in traces}
+            trees = {trace.trace_id: trace.tree for trace in traces}
             for row in self._writer.usage_of_runs(sorted(stored)):
-                tree = trees.get(row.id[: len(traces[0].prefix)])
+                tree = trees.get(row.trace_id)
                 parent_id = tree.parent_row(row.parent_id) if tree is not None else row.parent_id
                 run_id = moves[row.id][1] if row.id in moves else row.run_id
                 found[row.id] = row._replace(run_id=run_id, parent_id=parent_id)

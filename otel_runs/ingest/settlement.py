@@ -13,7 +13,6 @@ from otel_runs.ingest.trace import TraceBatch
 from otel_runs.mapping.facts import Facts
 from otel_runs.mapping.merge import merge_model_runs
 from otel_runs.mapping.runs import RunState, keyed_part, placeholder, with_seen, with_stated
-from otel_runs.mapping.tree import Node
 from otel_runs.records import ModelRun, Run
 from otel_runs.store.writer import Link, Writer
 
@@ -100,17 +99,17 @@ class Settlement:
 
     def _load(self) -> None:
         """Read what is stored of the traces that are not new."""
-        prefixes = [trace.prefix for trace in self._known]
+        trace_ids = [trace.trace_id for trace in self._known]
         links: dict[str, list[Link]] = defaultdict(list)
-        for link in self._writer.links_of_traces(prefixes):
-            links[link.id[: len(prefixes[0])]].append(link)
+        for link in self._writer.links_of_traces(trace_ids):
+            links[link.trace_id].append(link)
         nested: dict[str, list[str]] = defaultdict(list)
-        for state in self._writer.runs_of_traces(prefixes):
+        for state in self._writer.runs_of_traces(trace_ids):
             self._remember(state)
             if state.run.id != run_id_from_trace(state.run.trace_id):
                 nested[state.run.trace_id].append(state.run.id)
         for trace in self._known:
-            trace.join_stored(links[trace.prefix], self._stored.get(trace.root_run), nested[trace.trace_id])
+            trace.join_stored(links[trace.trace_id], self._stored.get(trace.root_run), nested[trace.trace_id])
         self._lock_too({trace.home for trace in self._known})
         self._lock_too({state.run.parent_run_id for state in self._stored.values()})
         self._stored_rows = self._writer.find_model_runs([id_ for trace in self._known for id_ in trace.model_runs])
@@ -130,13 +129,14 @@ class Settlement:
     def _place(self, trace: TraceBatch) -> None:
         """Find the run and parent of every row that arrived, and of stored rows that waited for it."""
         trace.grow_tree()
-        root = self._stored.get(trace.root_run)
-        loose = trace.is_loose or (root is not None and root.loose)
-        has_new_home = trace.home != trace.root_run and root is not None and trace.root_run not in self._guards
+        before = [self._stored[run_id] for run_id in {trace.root_run, trace.home} & self._stored.keys()]
+        loose = trace.home in trace.loose_runs() or any(state.loose for state in before)
+        has_new_home = trace.has_root and trace.home != trace.root_run
         if not has_new_home and not (trace.nested and loose):
             trace.place(None, {}, self._stored)
             return
-        stored = self._stored_nodes(trace)
+        places = self._writer.places_of_trace(trace.trace_id) if trace in self._known else ()
+        stored = trace.stored_nodes(places)
         rows = {**stored, **trace.nodes()}
         run_of = trace.tree.runs_of(rows)
         around = {
@@ -151,15 +151,6 @@ class Settlement:
             if run_of[row] != node.run_id and row not in trace.model_runs
         )
 
-    def _stored_nodes(self, trace: TraceBatch) -> dict[str, Node]:
-        if trace not in self._known:
-            return {}
-        return {
-            row_id: Node(run_id, parent_id, fixed=not trace.is_own(run_id))
-            for row_id, run_id, parent_id, trace_id in self._writer.places_of_traces([trace.prefix])
-            if trace_id == trace.trace_id
-        }
-
     # Runs as their spans state them.
 
     def _state_runs(self, trace: TraceBatch) -> None:
@@ -171,13 +162,13 @@ class Settlement:
         for run_id in sorted(referred):
             self._see(trace, run_id)
         for run_id, around in trace.around.items():
-            state = self._runs[run_id]
-            if state.run.parent_run_id != around:
-                self._runs[run_id] = state._replace(run=state.run._replace(parent_run_id=around))
+            self._nest(run_id, around)
+        circles = [run_id for run_id in trace.around if self._depth(self._runs[run_id]) >= len(self._runs)]
+        for run_id in circles:
+            self._nest(run_id, trace.home)  # forged: no run is in itself
         self._drop_root_run(trace, referred)
-        home = self._runs.get(trace.home)
-        if home is not None and trace.is_loose and not home.loose:
-            self._runs[trace.home] = home._replace(loose=True)
+        for run_id in trace.loose_runs() & self._runs.keys():
+            self._runs[run_id] = self._runs[run_id]._replace(loose=True)
 
     def _state(self, trace: TraceBatch, facts: Facts, run: Run) -> None:
         known = self._runs.get(run.id)
@@ -186,6 +177,11 @@ class Settlement:
         else:
             # A root run is in no other run, whatever its span claims.
             self._runs[run.id] = with_stated(known, run._replace(parent_run_id=trace.around.get(run.id)))
+
+    def _nest(self, run_id: str, around: str) -> None:
+        state = self._runs[run_id]
+        if state.run.parent_run_id != around:
+            self._runs[run_id] = state._replace(run=state.run._replace(parent_run_id=around))
 
     def _see(self, trace: TraceBatch, run_id: str) -> None:
         """Let the spans here say what they tell of a run whose own span is unknown."""
@@ -230,7 +226,14 @@ class Settlement:
 
     def _derive(self, rows: Sequence[ModelRun]) -> None:
         derivation = Derivation(self._writer, self._runs, self._stored.keys() - self._guards)
-        self._runs.update(derivation.derive(self._traces, rows, self._moves))
+        left = {
+            stored.run.parent_run_id
+            for run_id, stored in self._stored.items()
+            if stored.run.parent_run_id is not None
+            and run_id in self._runs
+            and self._runs[run_id].run.parent_run_id != stored.run.parent_run_id
+        }
+        self._runs.update(derivation.derive(self._traces, rows, self._moves, left))
 
     # Writing. Runs first, then models: model runs refer to both.
 
@@ -245,7 +248,7 @@ class Settlement:
         mentions = mentions_of(self._facts)
         insert_models(writer, mentions)
         for trace in self._known:
-            writer.replace_parents(trace.prefix, trace.replaced_parents())
+            writer.replace_parents(trace.trace_id, trace.replaced_parents())
         writer.move_model_runs({row: run_id for row, (_, run_id) in self._moves.items()})
         writer.insert_model_runs([row for row in rows if row.id not in self._stored_rows])
         writer.save_model_runs([row for row in rows if row.id in self._stored_rows])
@@ -274,7 +277,7 @@ class Settlement:
         Only now, behind the lock, is this sure: rows of a keyed run that came from another process stand alone, without
         a row of the trace's root run.
         """
-        new = {trace.prefix: trace.trace_id for trace in self._traces if trace.root_run not in self._stored}
-        met = self._writer.prefixes_with_rows(sorted(new)) if new else []
+        new = [trace.trace_id for trace in self._traces if trace.root_run not in self._stored]
+        met = self._writer.traces_with_rows(new) if new else []
         if met:
-            raise RaceError([new[prefix] for prefix in met])
+            raise RaceError(met)

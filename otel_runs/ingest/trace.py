@@ -59,10 +59,10 @@ class TraceBatch:
             if facts.is_anchor:
                 # A root span that is a part of a keyed run: the link says that the whole trace belongs there.
                 self.home = facts.run_id
-                self.links[node] = Link(node, None, facts.run_id)
+                self.links[node] = Link(node, None, facts.run_id, self.trace_id)
             return
         if model_run is None:
-            self.links[node] = Link(node, parent, facts.run_id)
+            self.links[node] = Link(node, parent, facts.run_id, self.trace_id)
             if facts.run is not None:
                 self.nested.add(node)
 
@@ -77,9 +77,15 @@ class TraceBatch:
         return self.has_plain_root and all(not facts.run_id or self.is_own(facts.run_id) for facts in self.facts)
 
     @property
-    def is_loose(self) -> bool:
-        """Whether the place of some span follows from the chain of its parents alone."""
-        return any(not facts.run_id and facts.parent_node_id is not None for facts in self.facts)
+    def has_root(self) -> bool:
+        """Whether the root span is here."""
+        return self._root_is_new
+
+    def loose_runs(self) -> set[str]:
+        """The runs some of whose spans have their place by the chain of their parents: no stamp tells it."""
+        return {
+            facts.run_id or self.home for facts in self.facts if not facts.stamped and facts.parent_node_id is not None
+        }
 
     def is_own(self, run_id: str) -> bool:
         """Whether a run's id is computed from this trace."""
@@ -129,10 +135,17 @@ class TraceBatch:
 
     def nodes(self) -> dict[str, Node]:
         """The rows that arrived, as the tree sees them."""
-        return {
-            row.id: Node(row.run_id or self.root_run, row.parent_id, fixed=bool(row.run_id))
-            for row in self.model_runs.values()
-        }
+        return {row.id: self._node(row.run_id or self.root_run, row.parent_id) for row in self.model_runs.values()}
+
+    def stored_nodes(self, places: Iterable[tuple[str, str, str | None]]) -> dict[str, Node]:
+        """The rows that are stored, as the tree sees them, from their id, run id and parent id."""
+        return {row_id: self._node(run_id, parent_id) for row_id, run_id, parent_id in places}
+
+    def _node(self, run_id: str, parent_id: str | None) -> Node:
+        # In the home a row may be because it says so (a key on the resource says it for all rows) or because nothing
+        # nearer was known; in a run of the trace, because it was stamped or because the chain said so. Either way the
+        # chain has the last word. Only a run from elsewhere can have been nothing but stated.
+        return Node(run_id, parent_id, fixed=run_id != self.home and not self.is_own(run_id))
 
     def place(
         self, run_of: Mapping[str, str] | None, around: Mapping[str, str], stored: Mapping[str, RunState]
@@ -164,7 +177,7 @@ class TraceBatch:
             state = stored.get(run_id)
             known = state.run.parent_run_id if state is not None else None
             run_around = stated.get(run_id) or known or self.root_run
-            found[run_id] = Node(run_around, self._links[run_id], fixed=run_id in stated)
+            found[run_id] = self._node(run_around, self._links[run_id])
         return found
 
     def _stated_around(self) -> dict[str, str]:

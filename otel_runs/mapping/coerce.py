@@ -13,7 +13,14 @@ from typing import Any, Final
 
 import orjson
 
-_INT64_MAX: Final = 2**63 - 1
+_MOST: Final = 10**15
+"""Above what anybody counts or pays, and so far below 64 bits that the sum of a run's rows fits them, too."""
+_WIDEST: Final = 64
+"""Bits of an integer, with its sign, that JSON libraries take as it is."""
+_LONGEST_INTEGER: Final = 1024
+"""Bits of an integer that is written out; Python itself refuses from some 14,000 on."""
+_DEEPEST: Final = 32
+"""Levels of lists and mappings kept of one value; orjson refuses from 254 on."""
 _CUT_MARK: Final = " ... (cut)"
 
 _ROW_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -23,14 +30,12 @@ NAME_LENGTH: Final = 512
 _CACHED_LENGTH: Final = 64
 TEXT_LENGTH: Final = 65_536
 """Characters kept of an error with its stack trace."""
-METADATA_LENGTH: Final = 65_536
-"""Bytes of JSON kept of one span's metadata."""
 
 
 def count(value: object) -> int | None:
-    """A count: an integer of 0 or more that fits 64 bits; ``"12"`` and 12.0 are 12."""
+    """A count: an integer from 0 to 10**15; ``"12"`` and 12.0 are 12."""
     if type(value) is int:  # as nearly always; a bool is no number here
-        return value if 0 <= value <= _INT64_MAX else None
+        return value if 0 <= value <= _MOST else None
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -39,7 +44,7 @@ def count(value: object) -> int | None:
         if not value.is_integer():
             return None
         value = int(value)
-    return value if isinstance(value, int) and 0 <= value <= _INT64_MAX else None
+    return value if isinstance(value, int) and 0 <= value <= _MOST else None
 
 
 def attempt(value: object) -> int | None:
@@ -49,20 +54,18 @@ def attempt(value: object) -> int | None:
 
 
 def amount(value: object) -> float | None:
-    """A finite number of 0 or more."""
+    """A number from 0 to 10**15."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
         value = _number(value)
-    if isinstance(value, (int, float)) and value >= 0 and math.isfinite(value):
-        return float(value)
-    return None
+    return float(value) if isinstance(value, (int, float)) and 0 <= value <= _MOST else None
 
 
 def ns_from_seconds(value: object) -> int | None:
     """Nanoseconds from seconds."""
     seconds = amount(value)
-    return None if seconds is None else count(float(round(seconds * 1e9)))
+    return None if seconds is None else count(round(seconds * 1e9))
 
 
 def boolean(value: object) -> bool | None:
@@ -78,9 +81,9 @@ def name(value: object) -> str | None:
     """A short text, cut at NAME_LENGTH; empty and ``n/a`` are nothing. Numbers are written out."""
     if isinstance(value, str):
         return _short(value) if len(value) <= _CACHED_LENGTH else _short.__wrapped__(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    return None
+    if isinstance(value, float):
+        return str(value) if math.isfinite(value) else None
+    return None if isinstance(value, bool) else _written_out(value)
 
 
 @lru_cache(maxsize=4096)  # names of steps, kinds and statuses come again and again: 0.1 us instead of 0.8
@@ -126,21 +129,32 @@ def clean(value: str) -> str:
     return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
-def plain(value: object) -> Any:
-    """The value as JSON can hold it, or None where it cannot."""
+def plain(value: object, levels: int = _DEEPEST) -> Any:
+    """The value as JSON can hold it, or None where it cannot.
+
+    Args:
+        value: of an attribute.
+        levels: how many levels of lists and mappings are kept; what is deeper is None.
+    """
     if isinstance(value, str):
-        return text(value)
+        return text(value) or ""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):
-        return value if -_INT64_MAX - 1 <= value <= _INT64_MAX else str(value)
+        return value if value.bit_length() < _WIDEST else _written_out(value)
+    if levels == 0:
+        return None
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [plain(item, levels - 1) for item in value]
     if isinstance(value, dict):
-        return {clean(str(key)): plain(item) for key, item in value.items()}
+        return {clean(str(key)): plain(item, levels - 1) for key, item in value.items()}
     return text(str(value))
+
+
+def _written_out(value: object) -> str | None:
+    return str(value) if isinstance(value, int) and value.bit_length() <= _LONGEST_INTEGER else None
 
 
 def _number(value: str) -> int | float | None:

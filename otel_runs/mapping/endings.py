@@ -73,10 +73,10 @@ def ending_from_span(span: Span, columns: dict[str, Any]) -> Ending:
         span: finished, or only started (``end_ns`` None: then it is pending or running).
         columns: what read_columns found in its attributes.
     """
-    word = columns.get("status")
+    word = columns["status"].lower() if "status" in columns else None
     if word is None and span.status != "ERROR" and span.end_ns is not None and "stop_reason" not in columns:
         return _SUCCESS
-    told = _STATUS_OF_WORD.get(word.lower()) if word is not None else None
+    told = _STATUS_OF_WORD.get(word) if word is not None else None
     if span.end_ns is None:
         return Ending("pending" if told == "pending" else "running", None, None, None)
     status = told if told not in {None, "pending", "running"} else None

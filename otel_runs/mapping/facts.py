@@ -20,6 +20,8 @@ _ROWLESS_KINDS: Final = frozenset({"CLIENT", "SERVER"})
 _DECLARATIONS: Final = frozenset({"materialized", "content_hash", "depends_on", "owner", "schema_name", "tags"})
 """Columns of a model that only a declaration fills."""
 _EXTERNAL_ID_LENGTH: Final = 64
+_LAST_TIME: Final = 2**63 - 1
+"""Nanoseconds: the year 2262."""
 _UNKNOWN: Final = "unknown"
 
 
@@ -47,6 +49,8 @@ class Facts(NamedTuple):
     model: Model | None
     declares: bool
     """The span says more of its model than path and kind."""
+    stamped: bool
+    """The span was told its run when it started: the chain of its parents has no say in it."""
 
     @property
     def is_anchor(self) -> bool:
@@ -96,7 +100,7 @@ def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = Fa
         span.trace_id,
         node_id,
         parent_node_id,
-        span.start_ns // 1000 * 1000,
+        _stored_time(span.start_ns),
         origin.service_name,
         columns.get("environment") or origin.environment,
         place.run_id,
@@ -104,6 +108,7 @@ def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = Fa
         model_run,
         model,
         declares=model is not None and not _DECLARATIONS.isdisjoint(columns),
+        stamped=place.stamped,
     )
 
 
@@ -113,6 +118,7 @@ class _Place(NamedTuple):
     anchor: bool = False
     """The span is a part of a run with a key."""
     key: str | None = None
+    stamped: bool = False
 
 
 _NOWHERE: Final = _Place("")
@@ -123,7 +129,7 @@ def _place(span: Span, columns: dict[str, Any], origin: _Origin, *, is_run: bool
     stamp = columns.get("parent_run")
     if stamp is not None:
         # A stamp wins over a key: inside a run with a key, descendants may carry the key for others to see.
-        return _Place(stamp)
+        return _Place(stamp, stamped=True)
     run_key = columns.get("run_key")
     outermost = is_run
     if run_key is None:
@@ -246,11 +252,16 @@ def model_from_path(path: str, kind: Kind = "model") -> Model:
 
 def _times(span: Span) -> tuple[int, int | None, int | None]:
     """Start and end cut to microseconds, as the databases keep them; the duration exact."""
-    started = span.start_ns // 1000 * 1000
+    started = _stored_time(span.start_ns)
     if span.end_ns is None:
         return started, None, None
     # A clock that was set back while the span was open must not give a negative duration.
-    return started, span.end_ns // 1000 * 1000, max(0, span.end_ns - span.start_ns)
+    return started, _stored_time(span.end_ns), min(max(0, span.end_ns - span.start_ns), _LAST_TIME)
+
+
+def _stored_time(ns: int) -> int:
+    """A time as databases keep it: to the microsecond; a senseless one is the nearest that can be kept."""
+    return min(max(0, ns), _LAST_TIME) // 1000 * 1000
 
 
 def _tokens(columns: dict[str, Any]) -> int | None:

@@ -6,7 +6,7 @@ about itself wins over what was derived, and what was derived gives way.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from otel_runs.mapping.merge import merge_runs
@@ -16,12 +16,15 @@ from otel_runs.records import TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES
 _TOKENS: Final = ("input_tokens", "output_tokens", "tokens")
 
 
+NOTHING_DERIVED: Final[Mapping[str, int | None]] = {}
+
+
 class RunState(NamedTuple):
     """A run, and how it came to be what it is."""
 
     run: Run
-    derived: frozenset[str] = frozenset()
-    """Columns whose values come from other spans than the run's own."""
+    derived: Mapping[str, int | None] = NOTHING_DERIVED
+    """Columns whose values come from other spans than the run's own, each with the value that its own span states."""
     loose: bool = False
     """Some span of its trace came without a stamp: its place follows from the chain of parents alone."""
 
@@ -80,16 +83,18 @@ def with_stated(state: RunState | None, stated: Run) -> RunState:
     if state is None:
         return RunState(stated)
     if state.is_placeholder:
-        return RunState(stated, frozenset(), state.loose)
-    return RunState(merge_runs(stated_part(state), stated), frozenset(), state.loose)
+        return RunState(stated, NOTHING_DERIVED, state.loose)
+    return RunState(merge_runs(stated_part(state), stated), NOTHING_DERIVED, state.loose)
 
 
 def stated_part(state: RunState) -> Run:
     """The run less everything derived."""
-    blank: dict[str, Any] = dict.fromkeys(state.derived - {"status"})
-    if "status" in state.derived:
-        blank["status"] = "completed"
-    return state.run._replace(**blank) if blank else state.run
+    if not state.derived:
+        return state.run
+    stated: dict[str, Any] = {**state.derived}
+    if "status" in stated:
+        stated["status"] = "completed"
+    return state.run._replace(**stated)
 
 
 def with_totals(state: RunState, totals: Totals, steps: int) -> RunState:
@@ -112,7 +117,8 @@ def with_totals(state: RunState, totals: Totals, steps: int) -> RunState:
         found.update((name, getattr(totals, name)) for name in _TOKENS)
     if stated.status == "completed" and totals.failed:
         found["status"] = "degraded"
-    return RunState(stated._replace(**found), frozenset(found), state.loose)
+    derived = {name: getattr(stated, name) if name in _TOKENS else None for name in found}
+    return RunState(stated._replace(**found), derived, state.loose)
 
 
 def keyed_run(state: RunState, anchors: Sequence[ModelRun], traces: Collection[str]) -> RunState:
@@ -140,7 +146,7 @@ def keyed_run(state: RunState, anchors: Sequence[ModelRun], traces: Collection[s
     )
     open_ = [anchor for anchor in anchors if anchor.status not in TERMINAL_MODEL_RUN_STATUSES]
     if open_ or {anchor.trace_id for anchor in anchors} != set(traces):
-        return RunState(run, frozenset(), state.loose)
+        return RunState(run, NOTHING_DERIVED, state.loose)
     completed = max(anchor.completed_at or anchor.started_at for anchor in anchors)
     blamed = _blamed(anchors)
     run = run._replace(
@@ -152,7 +158,7 @@ def keyed_run(state: RunState, anchors: Sequence[ModelRun], traces: Collection[s
         completed_at=completed,
         duration_ns=max(0, completed - first.started_at),
     )
-    return RunState(run, frozenset(), state.loose)
+    return RunState(run, NOTHING_DERIVED, state.loose)
 
 
 _KEYED_STATUS: Final[dict[str, RunStatus]] = {
@@ -178,7 +184,7 @@ def keyed_part(state: RunState | None, stated: Run) -> RunState:
         # What an anchor says of itself alone is in its model run; the run derives it from all of them.
         kept = {"root_span_id", "started_at", *_SHARED}
         blank = {name: default for name, default in Run._field_defaults.items() if name not in kept}
-        return RunState(stated._replace(**blank), frozenset(), state.loose if state else False)
+        return RunState(stated._replace(**blank), NOTHING_DERIVED, state.loose if state else False)
     merged: dict[str, Any] = {name: _smallest(getattr(state.run, name), getattr(stated, name)) for name in _SHARED}
     return state._replace(run=state.run._replace(**merged))
 

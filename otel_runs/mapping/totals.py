@@ -18,6 +18,7 @@ class Usage(NamedTuple):
     """The part of a stored model run that totals need."""
 
     id: str
+    trace_id: str
     run_id: str
     parent_id: str | None
     kind: str
@@ -63,6 +64,7 @@ def usage_of_run(run: Run, parent_id: str | None) -> Usage:
     """
     return Usage(
         id=run.id,
+        trace_id=run.trace_id,
         run_id=run.parent_run_id or "",
         parent_id=parent_id,
         kind="run",

@@ -33,7 +33,6 @@ COLUMNS: Final[dict[str, tuple[Source, ...]]] = {
     "operation": _sources(coerce.name, key.GEN_AI_OPERATION),
     "run_key": _sources(coerce.name, key.RUN_KEY),
     "parent_run": _sources(coerce.row_id, key.PARENT_RUN),
-    "parent_step": _sources(coerce.row_id, key.PARENT_STEP),
     "run_name": _sources(coerce.name, key.RUN_NAME),
     "external_id": _sources(coerce.name, key.RUN_ID, key.CICD_PIPELINE_RUN_ID),
     "environment": _sources(coerce.name, key.ENVIRONMENT, key.ENVIRONMENT_OLD),

@@ -13,7 +13,16 @@ from typing import Any, ClassVar, Final
 import orjson
 from sqlalchemy import Connection, Table
 
+from otel_runs.ids import run_id_from_trace, trace_prefix
+
 Row = tuple[Any, ...]
+
+_PREFIX: Final = "(substr(p.value, 1, 8) || '-' || substr(p.value, 9, 4) || '-' || substr(p.value, 13, 4))"
+"""The beginning of the ids of a trace's rows.
+
+Other traces may share it: senders pad ids of 64 bits with zeros, or begin them with the second. So a range of ids is
+always asked for with the trace's id beside it.
+"""
 
 _TEMPORARY: Final = "otel_runs_temporary"
 """Where a connection remembers the temporary tables that it has."""
@@ -33,8 +42,8 @@ class Bulk(ABC):
     for_no_key_update: ClassVar[str]
     """What locks them against other writers, but not against new rows that refer to them."""
 
-    prefixes_with_rows: ClassVar[str]
-    """A SELECT of those of ``ids`` that are the beginning of a model run's id."""
+    traces_with_rows: ClassVar[str]
+    """A SELECT of those of ``ids``, trace ids, that have a model run."""
 
     @abstractmethod
     def among(self, column: str) -> str:
@@ -42,11 +51,11 @@ class Bulk(ABC):
 
     @abstractmethod
     def ids(self, ids: Sequence[str]) -> tuple[object, ...]:
-        """The parameters of ``among`` and ``by_prefix``."""
+        """The parameters of ``among``, ``by_trace`` and ``traces_with_rows``."""
 
     @abstractmethod
-    def by_prefix(self, columns: str, table: str) -> str:
-        """A SELECT of the rows whose id begins with one of ``ids``."""
+    def by_trace(self, columns: str, table: str) -> str:
+        """A SELECT of the rows of one of ``ids``, trace ids, by the range of their own ids."""
 
     @abstractmethod
     def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
@@ -61,7 +70,7 @@ class Bulk(ABC):
         """Insert rows, or overwrite those whose key exists. No key occurs twice in ``rows``."""
 
     @abstractmethod
-    def replace_parents(self, connection: Connection, prefix: str, rows: Mapping[str, str | None]) -> None:
+    def replace_parents(self, connection: Connection, trace_id: str, rows: Mapping[str, str | None]) -> None:
         """In the model runs of one trace, replace one parent by another: old -> new."""
 
     @abstractmethod
@@ -87,9 +96,9 @@ class SqliteBulk(Bulk):
     time_suffix = ""
     for_update = ""
     for_no_key_update = ""
-    prefixes_with_rows = (
-        "SELECT p.value FROM json_each(?) AS p "
-        "WHERE EXISTS (SELECT 1 FROM model_runs WHERE id >= p.value AND id < p.value || 'g')"
+    traces_with_rows = (
+        "SELECT p.value FROM json_each(?) AS p WHERE EXISTS "
+        f"(SELECT 1 FROM model_runs AS m WHERE m.id >= {_PREFIX} AND m.id < {_PREFIX} || 'g' AND m.trace_id = p.value)"
     )
 
     def among(self, column: str) -> str:
@@ -100,12 +109,12 @@ class SqliteBulk(Bulk):
         """A JSON array."""
         return (orjson.dumps(list(ids)).decode(),)
 
-    def by_prefix(self, columns: str, table: str) -> str:
-        """CROSS JOIN keeps SQLite from scanning the table: the prefixes come first, each is one range of the key."""
+    def by_trace(self, columns: str, table: str) -> str:
+        """CROSS JOIN keeps SQLite from scanning the table: the traces come first, each is one range of the key."""
         named = ", ".join(f"m.{column.strip()}" for column in columns.split(","))
         return (
             f"SELECT {named} FROM json_each(?) AS p CROSS JOIN {table} AS m "
-            f"WHERE m.id >= p.value AND m.id < p.value || 'g'"
+            f"WHERE m.id >= {_PREFIX} AND m.id < {_PREFIX} || 'g' AND m.trace_id = p.value"
         )
 
     def forget(self, connection: Connection) -> None:
@@ -130,13 +139,13 @@ class SqliteBulk(Bulk):
         """One prepared statement, run by the driver for each row."""
         self.run_many(connection, f"{self._insert(table)} {_on_conflict(table, overwrite=True)}", rows)
 
-    def replace_parents(self, connection: Connection, prefix: str, rows: Mapping[str, str | None]) -> None:
+    def replace_parents(self, connection: Connection, trace_id: str, rows: Mapping[str, str | None]) -> None:
         """One pass over the trace's rows, whatever the number of replacements."""
         replacements = orjson.dumps(dict(rows)).decode()
         connection.exec_driver_sql(
             "UPDATE model_runs SET parent_id = (SELECT value FROM json_each(?) WHERE key = parent_id) "
-            "WHERE id >= ? AND id < ? AND parent_id IN (SELECT key FROM json_each(?))",
-            (replacements, prefix, after_prefix(prefix), replacements),
+            "WHERE id >= ? AND id < ? AND trace_id = ? AND parent_id IN (SELECT key FROM json_each(?))",
+            (replacements, *_range(trace_id), trace_id, replacements),
         )
 
     def move(self, connection: Connection, run_of: Mapping[str, str]) -> None:
@@ -158,9 +167,9 @@ class PostgresBulk(Bulk):
     time_suffix = "+00"
     for_update = " FOR UPDATE"
     for_no_key_update = " FOR NO KEY UPDATE"
-    prefixes_with_rows = (
-        "SELECT p.value FROM unnest(%s::text[]) AS p(value) WHERE EXISTS "
-        '(SELECT 1 FROM model_runs WHERE id >= p.value COLLATE "C" AND id < (p.value || \'g\') COLLATE "C")'
+    traces_with_rows = (
+        "SELECT p.value FROM unnest(%s::text[]) AS p(value) WHERE EXISTS (SELECT 1 FROM model_runs AS m WHERE "
+        f'm.id >= {_PREFIX} COLLATE "C" AND m.id < ({_PREFIX} || \'g\') COLLATE "C" AND m.trace_id = p.value)'
     )
 
     def among(self, column: str) -> str:
@@ -171,12 +180,12 @@ class PostgresBulk(Bulk):
         """A list, which the driver sends as an array."""
         return (list(ids),)
 
-    def by_prefix(self, columns: str, table: str) -> str:
-        """Ids are of collation C, so that a prefix is one range of the key."""
+    def by_trace(self, columns: str, table: str) -> str:
+        """Ids are of collation C, so that a trace is one range of the key."""
         named = ", ".join(f"m.{column.strip()}" for column in columns.split(","))
         return (
-            f"SELECT {named} FROM unnest(%s::text[]) AS p(value) "
-            f'JOIN {table} AS m ON m.id >= p.value COLLATE "C" AND m.id < (p.value || \'g\') COLLATE "C"'
+            f"SELECT {named} FROM unnest(%s::text[]) AS p(value) JOIN {table} AS m "
+            f'ON m.id >= {_PREFIX} COLLATE "C" AND m.id < ({_PREFIX} || \'g\') COLLATE "C" AND m.trace_id = p.value'
         )
 
     def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
@@ -209,12 +218,12 @@ class PostgresBulk(Bulk):
         )
         self._empty(connection, source)
 
-    def replace_parents(self, connection: Connection, prefix: str, rows: Mapping[str, str | None]) -> None:
+    def replace_parents(self, connection: Connection, trace_id: str, rows: Mapping[str, str | None]) -> None:
         """One pass over the trace's rows, whatever the number of replacements."""
         connection.exec_driver_sql(
             "UPDATE model_runs AS m SET parent_id = p.new FROM unnest(%s::text[], %s::text[]) AS p(old, new) "
-            "WHERE m.id >= %s AND m.id < %s AND m.parent_id = p.old",
-            (list(rows), list(rows.values()), prefix, after_prefix(prefix)),
+            "WHERE m.id >= %s AND m.id < %s AND m.trace_id = %s AND m.parent_id = p.old",
+            (list(rows), list(rows.values()), *_range(trace_id), trace_id),
         )
 
     def move(self, connection: Connection, run_of: Mapping[str, str]) -> None:
@@ -255,9 +264,10 @@ class PostgresBulk(Bulk):
         connection.info.pop(_TEMPORARY, None)
 
 
-def after_prefix(prefix: str) -> str:
-    """The end of the range of ids that begin with the prefix: "g" is the first letter above all hexadecimal digits."""
-    return prefix + "g"
+def _range(trace_id: str) -> tuple[str, str]:
+    """Where the ids of a trace's rows begin and end: "g" is the first letter above all hexadecimal digits."""
+    prefix = trace_prefix(run_id_from_trace(trace_id))
+    return prefix, f"{prefix}g"
 
 
 def bulk_of(dialect: str) -> Bulk:

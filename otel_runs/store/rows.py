@@ -19,7 +19,8 @@ from otel_runs.units import ms_from_ns, ns_from_time
 
 Row = tuple[Any, ...]
 
-TIME_SUFFIX: Final = {"sqlite": "", "postgresql": "+00"}
+_WIDEST: Final = 64
+"""Bits of an integer, with its sign, that orjson writes."""
 
 
 @lru_cache(maxsize=4096)  # spans of one moment share their second; formatting it again is half the cost of a row
@@ -59,7 +60,7 @@ class Rows:
             json_text(run.metadata),
             time(run.deleted_at),
             run.run_key,
-            " ".join(sorted(state.derived)),
+            " ".join(name if value is None else f"{name}={value}" for name, value in sorted(state.derived.items())),
             state.loose,
         )
 
@@ -91,7 +92,14 @@ def run_from_row(row: Sequence[Any]) -> RunState:
         row[37],
     )
     run = Run._make(values)
-    return RunState(run, frozenset(row[38].split()), bool(row[39]))
+    return RunState(
+        run, {name: int(value) if value else None for name, value in map(_pair, row[38].split())}, bool(row[39])
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
 
 
 def model_run_from_row(row: Sequence[Any]) -> ModelRun:
@@ -114,4 +122,16 @@ def json_text(value: object) -> str | None:
 
 
 def _loaded(value: object) -> Any:
-    return orjson.loads(value) if isinstance(value, str) else value
+    """A JSON value: text from SQLite, already read from PostgreSQL."""
+    return orjson.loads(value) if isinstance(value, str) else _as_written(value)
+
+
+def _as_written(value: Any) -> Any:
+    # PostgreSQL writes the float 1e23 out as an integer, which orjson would not write again.
+    if isinstance(value, int) and value.bit_length() >= _WIDEST:
+        return float(value)
+    if isinstance(value, list):
+        return [_as_written(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _as_written(item) for name, item in value.items()}
+    return value

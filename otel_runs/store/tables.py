@@ -168,6 +168,7 @@ span_links: Final = Table(
     Column("id", Id, primary_key=True),
     Column("parent_id", Id),
     Column("run_id", Id, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("trace_id", Text, nullable=False),
     Index(None, "run_id"),
 )
 

@@ -33,6 +33,7 @@ class Link(NamedTuple):
     id: str
     parent_id: str | None
     run_id: str
+    trace_id: str
 
 
 class StoredModel(NamedTuple):
@@ -78,9 +79,9 @@ class Writer:
         sql = f"SELECT {RUN_COLUMNS} FROM runs WHERE {self._bulk.among('id')} ORDER BY id{self._bulk.for_update}"
         return {row[0]: run_from_row(row) for row in self._read(sql, self._bulk.ids(sorted(ids)))}
 
-    def runs_of_traces(self, prefixes: Sequence[str]) -> list[RunState]:
+    def runs_of_traces(self, trace_ids: Sequence[str]) -> list[RunState]:
         """All runs whose id is computed from one of the traces: root runs and nested runs."""
-        return [run_from_row(row) for row in self._of_traces(RUN_COLUMNS, "runs", prefixes)]
+        return [run_from_row(row) for row in self._of_traces(RUN_COLUMNS, "runs", trace_ids)]
 
     def insert_runs(self, states: Sequence[RunState]) -> int:
         """Insert runs that do not exist yet.
@@ -122,13 +123,13 @@ class Writer:
         row = self._rows.model_run
         self._bulk.save(self._connection, model_runs, [row(record) for record in records])
 
-    def places_of_traces(self, prefixes: Sequence[str]) -> list[tuple[str, str, str | None, str]]:
-        """Id, run id, parent id and trace id of all model runs of the traces."""
-        return self._of_traces("id, run_id, parent_id, trace_id", "model_runs", prefixes)
+    def places_of_trace(self, trace_id: str) -> list[tuple[str, str, str | None]]:
+        """Id, run id and parent id of all model runs of a trace."""
+        return self._of_traces("id, run_id, parent_id", "model_runs", [trace_id])
 
-    def prefixes_with_rows(self, prefixes: Sequence[str]) -> list[str]:
+    def traces_with_rows(self, trace_ids: Sequence[str]) -> list[str]:
         """Those of the traces that have a model run."""
-        return [row[0] for row in self._read(self._bulk.prefixes_with_rows, self._bulk.ids(prefixes))]
+        return [row[0] for row in self._read(self._bulk.traces_with_rows, self._bulk.ids(trace_ids))]
 
     def usage_of_runs(self, run_ids: Sequence[str]) -> list[Usage]:
         """What totals need of all model runs of the runs."""
@@ -146,10 +147,10 @@ class Writer:
         sql = f"SELECT DISTINCT trace_id FROM model_runs WHERE run_id = {self._mark}"
         return {row[0] for row in self._read(sql, (run_id,))}
 
-    def replace_parents(self, prefix: str, rows: Mapping[str, str | None]) -> None:
+    def replace_parents(self, trace_id: str, rows: Mapping[str, str | None]) -> None:
         """In one trace, replace each presumed parent by the row that it turned out to be: old -> new."""
         if rows:
-            self._bulk.replace_parents(self._connection, prefix, rows)
+            self._bulk.replace_parents(self._connection, trace_id, rows)
 
     def move_model_runs(self, run_of: Mapping[str, str]) -> None:
         """Move model runs to other runs: id -> run id."""
@@ -158,9 +159,9 @@ class Writer:
 
     # Links.
 
-    def links_of_traces(self, prefixes: Sequence[str]) -> list[Link]:
+    def links_of_traces(self, trace_ids: Sequence[str]) -> list[Link]:
         """All links of the traces."""
-        return [Link(*row) for row in self._of_traces("id, parent_id, run_id", "span_links", prefixes)]
+        return [Link(*row) for row in self._of_traces("id, parent_id, run_id, trace_id", "span_links", trace_ids)]
 
     def find_links(self, ids: Iterable[str]) -> dict[str, str | None]:
         """Node -> parent node, of those of the nodes that have a link."""
@@ -270,9 +271,9 @@ class Writer:
             stored.declared_by,
         )
 
-    def _of_traces(self, columns: str, table: str, prefixes: Sequence[str]) -> list[Any]:
-        sql = self._bulk.by_prefix(columns, table)
-        return self._read(sql, self._bulk.ids(prefixes))
+    def _of_traces(self, columns: str, table: str, trace_ids: Sequence[str]) -> list[Any]:
+        sql = self._bulk.by_trace(columns, table)
+        return self._read(sql, self._bulk.ids(trace_ids))
 
     def _read(self, sql: str, parameters: tuple[object, ...]) -> list[Any]:
         return list(self._connection.exec_driver_sql(sql, parameters).fetchall())

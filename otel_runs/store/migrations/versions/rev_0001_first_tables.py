@@ -198,6 +198,7 @@ def _create_span_links() -> None:
         sa.Column("id", _Id, nullable=False),
         sa.Column("parent_id", _Id),
         sa.Column("run_id", _Id, nullable=False),
+        sa.Column("trace_id", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_span_links"),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_span_links_run_id_runs", ondelete="CASCADE"),
     )
