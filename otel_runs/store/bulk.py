@@ -261,7 +261,8 @@ class PostgresBulk(Bulk):
 
     def forget(self, connection: Connection) -> None:
         """Its temporary tables are gone."""
-        connection.info.pop(_TEMPORARY, None)
+        if not connection.invalidated:  # else they are gone with the connection
+            connection.info.pop(_TEMPORARY, None)
 
 
 def _range(trace_id: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Table, delete, select
 
 from otel_runs.store.engine import Database
 from otel_runs.store.tables import metadata
@@ -16,9 +16,8 @@ def contents_of(database: Database) -> Contents:
         return {table.name: _rows(connection, table) for table in metadata.sorted_tables}
 
 
-def _rows(connection: Connection, table) -> list[tuple[object, ...]]:  # noqa: ANN001
-    key = [column for column in table.primary_key.columns]
-    return [tuple(row) for row in connection.execute(select(table).order_by(*key))]
+def _rows(connection: Connection, table: Table) -> list[tuple[object, ...]]:
+    return [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns))]
 
 
 def empty(database: Database) -> None:

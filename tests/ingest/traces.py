@@ -28,7 +28,7 @@ def span_id(number: int) -> str:
     return f"{number + 1:016x}"
 
 
-def span(  # noqa: PLR0913 (a span has that many parts)
+def span(
     number: int,
     parent: int | None = None,
     *,

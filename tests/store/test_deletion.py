@@ -23,7 +23,7 @@ def _insert_tree(connection: Connection, root: str, **values: object) -> None:
         run = f"{root}-{depth}"
         insert_run(connection, run, parent_run_id=above, **(values if depth == 0 else {}))
         insert_model_run(connection, f"{run}-m", run, "model")
-        connection.execute(insert(tables.span_links).values(id=f"{run}-l", run_id=run))
+        connection.execute(insert(tables.span_links).values(id=f"{run}-l", run_id=run, trace_id="t"))
         above = run
 
 
