@@ -90,8 +90,17 @@ def _provider() -> TracerProvider:
     return provider
 
 
-def logfire(folder: Path) -> Contender:
-    """Logfire's decorator, with an exporter that drops, and nothing printed or sent."""
+def logfire_bare(folder: Path) -> Contender:
+    """Logfire's decorator as one writes it, with an exporter that drops, and nothing printed or sent."""
+    return _logfire(extract_args=True)
+
+
+def logfire_without_arguments(folder: Path) -> Contender:
+    """The same, told not to record the function's arguments, as ours does not."""
+    return _logfire(extract_args=False)
+
+
+def _logfire(*, extract_args: bool) -> Contender:
     import logfire  # pyright: ignore[reportMissingImports]  not in the environment that is checked
 
     logfire.configure(
@@ -101,7 +110,7 @@ def logfire(folder: Path) -> Contender:
         additional_span_processors=[BatchSpanProcessor(Dropping())],
     )
     return Contender(
-        logfire.instrument(extract_args=False)(work),
+        logfire.instrument(extract_args=extract_args)(work),
         lambda: logfire.span("bench"),
         logfire.force_flush,
     )
@@ -121,7 +130,8 @@ CONTENDERS: dict[str, Callable[[Path], Contender]] = {
     "otel_runs recorded": otel_runs_recorded,
     "otel_runs dropped": otel_runs_dropped,
     "plain": plain,
-    "logfire": logfire,
+    "logfire": logfire_bare,
+    "logfire, no arguments": logfire_without_arguments,
     "mlflow": mlflow,
 }
 

@@ -165,7 +165,7 @@ class Postgres(Target):
         return connection.execute(query, [table]).fetchall()
 
 
-def lines(target: Target, workload: Workload, *, rounds: int = 5) -> list[Line]:
+def lines(target: Target, workload: Workload, *, rounds: int = 3) -> list[Line]:
     """Measure speed and size of one workload in one database."""
     spans = pipeline_spans(workload.traces, workload.steps)
     model_url = target.new_url()

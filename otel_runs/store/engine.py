@@ -222,8 +222,8 @@ def _engine(url: URL, synchronous: Synchronous) -> Engine:
             _with_defaults(url, application_name="otel_runs", connect_timeout=str(_CONNECT_SECONDS)),
             pool_pre_ping=True,
             # Not prepared: the server keeps the plan of a prepared statement, made while the tables were nearly empty,
-            # and goes on scanning them when they are full (20,000 models: 16 s instead of 6). Nor do prepared statements
-            # pass a connection pooler such as PgBouncer.
+            # and goes on scanning them when they are full (20,000 models: 16 s instead of 6). Nor do prepared
+            # statements pass a connection pooler such as PgBouncer.
             connect_args={"prepare_threshold": None},
         )
     except ImportError as exc:
