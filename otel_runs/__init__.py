@@ -1,7 +1,7 @@
 """Run history you can query, from plain OpenTelemetry traces.
 
-Everything is loaded when it is first used: ``import otel_runs`` loads little more than OpenTelemetry's API (``make bench``
-measures it), and a pipeline that only emits spans never loads the database parts.
+Everything is loaded when it is first used: ``import otel_runs`` loads little more than OpenTelemetry's API (``make
+bench`` measures it), and a pipeline that only emits spans never loads the database parts.
 """
 
 from __future__ import annotations
