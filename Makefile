@@ -32,8 +32,8 @@ test-lowest: .venv-lowest/installed ## Run the tests on the lowest versions that
 test-sqlalchemy-2.0: .venv-sqlalchemy-2.0/installed ## Run the tests on the newest versions, but SQLAlchemy 2.0
 	.venv-sqlalchemy-2.0/bin/python -m pytest -n $(WORKERS) $(OLDER) $(ARGS)
 
-# Older versions warn about newer Python; tests/project looks at the source, which is the same.
-OLDER := -W default --ignore=tests/project
+# Older versions warn about newer Python. tests/project and tests/typing look at the source, which is the same.
+OLDER := -W default --ignore=tests/project --ignore=tests/typing
 
 cover: .venv/installed ## Run the tests and show the lines that none of them reaches
 	.venv/bin/python -m coverage erase
