@@ -61,7 +61,7 @@ UV_LOCK = env -u UV_FIND_LINKS .venv/bin/uv pip compile pyproject.toml --quiet -
 
 lock: .venv/installed ## Renew the lock files
 	$(UV_LOCK) -o requirements/run.txt
-	$(UV_LOCK) -o requirements/dev.txt --group test --group check
+	$(UV_LOCK) -o requirements/dev.txt --group test --group newest --group check
 	$(UV_LOCK) -o requirements/bench.txt --group test --group bench
 	@# The instrumentation packages of OpenTelemetry 1.27 import pkg_resources, on which newer setuptools warn or fail; the lowest typer
 	@# does not know click 8.2.
