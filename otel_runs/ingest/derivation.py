@@ -53,6 +53,11 @@ class Derivation:
         touched.update(row.run_id for row in rows)
         touched.update(run_id for move in moves.values() for run_id in move)
         touched.update(left)
+        for trace in traces:
+            if trace.links:
+                # A span without a row may come between two rows that are stored, and which of them is a leaf changes.
+                touched.add(trace.home)
+                touched.update(trace.nested)
         touched &= self._runs.keys()
         touched = self._with_surrounding(touched)
         for run_id in sorted(touched):

@@ -166,6 +166,7 @@ class Settlement:
         circles = [run_id for run_id in trace.around if self._depth(self._runs[run_id]) >= len(self._runs)]
         for run_id in circles:
             self._nest(run_id, trace.home)  # forged: no run is in itself
+            referred.add(trace.home)
         self._drop_root_run(trace, referred)
         for run_id in trace.loose_runs() & self._runs.keys():
             self._runs[run_id] = self._runs[run_id]._replace(loose=True)

@@ -16,7 +16,7 @@ from tests.ingest.contents import Contents, contents_of, empty
 from tests.ingest.traces import delivered, traces
 
 FEW = settings(
-    max_examples=100,
+    max_examples=60,
     phases=[Phase.explicit, Phase.generate],
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
