@@ -23,6 +23,7 @@ from otel_runs.errors import OtelRunsError, SettingsError, StoreUnavailableError
 from otel_runs.spans.from_sdk import SdkSpans
 from otel_runs.spans.span import Span
 from otel_runs.store.folder import settled_url
+from otel_runs.store.forks import OPENING_PATIENCE_SECONDS, fork_gate
 
 if TYPE_CHECKING:  # these import SQLAlchemy
     from otel_runs.ingest import Ingest
@@ -33,8 +34,6 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 10.0
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
-_FORK_WAIT: Final = 2.0
-"""Seconds that a fork waits, at most, for imports to be done."""
 _MOST_CAUSES: Final = 20
 """Different messages that one outage may log; a cause that carries a changing number must not flood the log."""
 
@@ -125,13 +124,13 @@ class RunsSpanExporter(SpanExporter):
     def _opened(self) -> Ingest:
         """The way into the database, which the first batch opens."""
         if self._ingest is None:
-            # Imported here: SQLAlchemy is most of the cost of importing otel_runs, and the pipeline need not wait.
-            with _importing:
+            with fork_gate.passing(OPENING_PATIENCE_SECONDS):
+                # Imported here: SQLAlchemy is most of the cost of importing otel_runs, and the pipeline need not wait.
                 from otel_runs.ingest import Ingest
                 from otel_runs.store.engine import open_database
 
-            self._database = open_database(self._url)
-            self._ingest = Ingest(self._database)
+                self._database = open_database(self._url)
+                self._ingest = Ingest(self._database)
         return self._ingest
 
     def _give_up(self, spans: Sequence[ReadableSpan], error: Exception) -> None:
@@ -209,31 +208,12 @@ _exporters: weakref.WeakSet[RunsSpanExporter] = weakref.WeakSet()
 _left_to_parents: list[Database] = []
 """Databases that a forked child inherited. Neither used nor closed, not even by the garbage collector: a connection
 that the fork could not wait for is the parent's."""
-_importing = threading.Lock()
-"""Held while the database parts are imported. A fork in between would leave the child with the lock of a half-imported
-module, which no thread would ever release."""
-_forking = threading.local()
-
-
-def _before_fork() -> None:
-    _forking.has_waited = _importing.acquire(timeout=_FORK_WAIT)
-
-
-def _after_fork_in_parent() -> None:
-    if _forking.has_waited:
-        _importing.release()
 
 
 def _after_fork_in_child() -> None:
-    global _importing  # noqa: PLW0603  the lock of a thread that the child does not have
-    _importing = threading.Lock()
     for exporter in list(_exporters):
         exporter._after_fork_in_child()  # noqa: SLF001
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -15,7 +15,7 @@ from otel_runs.errors import NotFoundError, SettingsError
 from otel_runs.store import files, migrations, schema
 from otel_runs.store.dialects import Dialect, dialect_named
 from otel_runs.store.failures import translated_errors
-from otel_runs.store.forks import ForkGate
+from otel_runs.store.forks import OPENING_PATIENCE_SECONDS, fork_gate
 from otel_runs.store.location import database_url, shown, sqlite_path
 from otel_runs.store.schema import SchemaState
 
@@ -97,7 +97,7 @@ class Database:
         self._create: Final = create
         self._file: files.FileId | None = None
         self._opening: Final = threading.RLock()
-        self._gate: Final = ForkGate(self.engine.dispose)
+        fork_gate.close_before_fork(self)
 
     def __enter__(self) -> Self:
         return self
@@ -135,7 +135,7 @@ class Database:
             NotFoundError: it has none of our tables yet.
             SchemaError: it is another program's, or of a newer version.
         """
-        with translated_errors(self.url), self._gate.passing():
+        with translated_errors(self.url), fork_gate.passing():
             self._require_file()
             with self._connection(writes=False) as connection:
                 state = schema.state_of(connection, self.dialect)
@@ -150,7 +150,7 @@ class Database:
 
     def open(self) -> None:
         """Make the database ready for work; see `open_database`."""
-        with translated_errors(self.url), self._gate.passing(), self._opening:
+        with translated_errors(self.url), fork_gate.passing(OPENING_PATIENCE_SECONDS), self._opening:
             if self._create:
                 self._make()
             else:
@@ -163,7 +163,7 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
-        with translated_errors(self.url), self._gate.passing():
+        with translated_errors(self.url), fork_gate.passing():
             if self._file_id() != self._file:
                 self._open_again()
             with self._connection(writes=writes) as connection:

@@ -1,9 +1,12 @@
-"""No connection of ours is open while the process forks.
+"""No work of ours on a database is under way while the process forks.
 
 Neither SQLite nor a PostgreSQL session survives in two processes. SQLite is the worse: it keeps its file locks in the
 process's memory, so that a child believes in locks which it does not have, even on connections of its own; when the
-parent then closes, it removes the write-ahead log under the child. So before a fork running transactions are awaited
-and idle connections closed, and both processes open new ones when they need them.
+parent then closes, it removes the write-ahead log under the child. And a module that another thread is importing stays
+half imported in the child, behind a lock that nobody releases. So before a fork all of this is awaited and idle
+connections are closed, and both processes open new ones when they need them.
+
+Imports nothing but the standard library, and before any thread of ours runs: a fork runs all of its hooks or none.
 
 Source: https://www.sqlite.org/howtocorrupt.html, section 2.6.
 """
@@ -12,79 +15,83 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 from weakref import WeakSet
 
-_PATIENCE_SECONDS: Final = 2.0
+PATIENCE_SECONDS: Final = 2.0
 """How long a fork waits, at most, for a running transaction: the pipeline's fork must not hang on us."""
+OPENING_PATIENCE_SECONDS: Final = 10.0
+"""How long for imports and a database that is being opened: a child born in the middle could never import them."""
+
+
+class Closable(Protocol):
+    """What holds connections."""
+
+    def close(self) -> None:
+        """Close those that nobody uses."""
 
 
 class ForkGate:
-    """Lets transactions pass, and stands closed while the process forks.
+    """Lets work on databases pass, and stands closed while the process forks."""
 
-    Args:
-        close_idle: closes the connections that no transaction uses.
-    """
-
-    def __init__(self, close_idle: Callable[[], None]) -> None:
-        self._close_idle = close_idle
-        self._inside = 0
+    def __init__(self) -> None:
+        self._open_for: dict[int, float] = {}
+        """Thread that is inside -> how many seconds a fork waits for it."""
         self._changed = threading.Condition()
-        _gates.add(self)
+        self._closables: WeakSet[Closable] = WeakSet()
+
+    def close_before_fork(self, closable: Closable) -> None:
+        """Close something before each fork, as long as it lives."""
+        self._closables.add(closable)
 
     @contextmanager
-    def passing(self) -> Iterator[None]:
-        """Around every use of a connection."""
+    def passing(self, patience: float | None = None) -> Iterator[None]:
+        """Around every use of a database; a thread that is inside may pass again.
+
+        Args:
+            patience: seconds that a fork waits for this at most; without it ``PATIENCE_SECONDS``.
+        """
+        thread = threading.get_ident()
+        if thread in self._open_for:
+            yield
+            return
         with self._changed:
-            self._inside += 1
+            self._open_for[thread] = PATIENCE_SECONDS if patience is None else patience
         try:
             yield
         finally:
             with self._changed:
-                self._inside -= 1
+                del self._open_for[thread]
                 self._changed.notify_all()
 
     def shut(self) -> None:
-        """Before a fork, in its thread: wait until nobody is inside, close what is open, let nobody in."""
+        """Before a fork, in its thread: wait until no other thread is inside, close what is open, let nobody in."""
         self._changed.acquire()
-        self._changed.wait_for(lambda: self._inside == 0, timeout=_PATIENCE_SECONDS)
-        self._close_idle()
+        forking = threading.get_ident()
+        waited = 0.0
+        while patient := [most for thread, most in self._open_for.items() if thread != forking and most > waited]:
+            until = min(patient)
+            self._changed.wait_for(lambda: not self._open_for.keys() - {forking}, timeout=until - waited)
+            waited = until
+        for closable in list(self._closables):
+            closable.close()
 
     def reopen(self) -> None:
         """After the fork, in the parent."""
         self._changed.release()
 
     def reopen_in_child(self) -> None:
-        """After the fork, in the child: the threads that were inside are not here."""
-        self._inside = 0
-        self._changed.release()
+        """After the fork, in the child: the other threads that were inside are not here."""
+        forked = threading.get_ident()
+        self._open_for = {thread: most for thread, most in self._open_for.items() if thread == forked}
+        self._changed = threading.Condition()
 
 
-_gates: Final[WeakSet[ForkGate]] = WeakSet()
-_shut: Final[list[ForkGate]] = []
-_one_fork: Final = threading.Lock()
-
-
-def _before() -> None:
-    _one_fork.acquire()
-    for gate in list(_gates):
-        gate.shut()
-        _shut.append(gate)
-
-
-def _after_in_parent() -> None:
-    while _shut:
-        _shut.pop().reopen()
-    _one_fork.release()
-
-
-def _after_in_child() -> None:
-    while _shut:
-        _shut.pop().reopen_in_child()
-    _one_fork.release()
-
+fork_gate: Final = ForkGate()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+    os.register_at_fork(
+        before=fork_gate.shut, after_in_parent=fork_gate.reopen, after_in_child=fork_gate.reopen_in_child
+    )

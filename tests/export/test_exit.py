@@ -141,6 +141,33 @@ os.wait()
 
 
 @needs_fork
+def test_a_fork_waits_while_the_first_batch_imports_the_database_parts(programs: Programs) -> None:
+    """Else the child would inherit half-imported modules, behind locks that nobody releases."""
+    done = programs.python(
+        HEAD
+        + """
+import threading, time
+importing = threading.Event()
+class SlowImport:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sqlalchemy":
+            importing.set()
+            time.sleep(0.5)
+sys.meta_path.insert(0, SlowImport())
+work("parent")
+assert importing.wait(30)
+if os.fork() == 0:
+    work("child")
+    os._exit(0)
+os.wait()
+"""
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names(programs) == ["child", "parent"]
+
+
+@needs_fork
 def test_forking_while_batches_are_written_loses_and_hangs_nothing(programs: Programs) -> None:
     done = programs.python(
         HEAD

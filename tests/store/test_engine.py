@@ -345,7 +345,7 @@ def test_fork_waits_for_a_running_transaction_of_another_thread(tmp_path: Path) 
 
 
 def test_fork_inside_a_transaction_does_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("otel_runs.store.forks._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("otel_runs.store.forks.PATIENCE_SECONDS", 0.1)
     with open_database(tmp_path / "runs.db") as database, database.write() as connection:
         insert_run(connection, "a")
         _fork_and_wait(lambda: None)
