@@ -22,7 +22,8 @@ RUN_NAME: Final = "otel_runs.run.name"
 PARENT_RUN: Final = "otel_runs.parent.run"
 """str, a run's id: stamped on every descendant when it starts."""
 PARENT_STEP: Final = "otel_runs.parent.step"
-"""str, a model run's id: stamped on every descendant when it starts."""
+"""str, a model run's id: stamped on every descendant when it starts. A span with the stamp of its run alone is right
+below the run."""
 
 # Ours: the model that is executed.
 MODEL_PATH: Final = "otel_runs.model.path"

@@ -159,14 +159,15 @@ class TraceBatch:
         """
         parent_row = self.tree.parent_row
         for row in self.model_runs.values():
-            run_id = row.run_id or self.home if run_of is None else run_of[row.id]
+            run_id = self._stated_or_home(row.run_id) if run_of is None else run_of[row.id]
             parent_id = parent_row(row.parent_id)
             if run_id != row.run_id or parent_id != row.parent_id:
                 self.model_runs[row.id] = row.placed(run_id, parent_id)
         for link in self.links.values():
-            if not link.run_id:
-                self.links[link.id] = link._replace(run_id=self.home)
-        before = {id_: stored[id_].run.parent_run_id or self.home for id_ in self.nested & stored.keys()}
+            run_id = self._stated_or_home(link.run_id)
+            if run_id != link.run_id:
+                self.links[link.id] = link._replace(run_id=run_id)
+        before = {id_: self._stated_or_home(stored[id_].run.parent_run_id or "") for id_ in self.nested & stored.keys()}
         self.around = {**dict.fromkeys(self.nested, self.home), **before, **self._stated_around(), **around}
 
     def nested_nodes(self, stored: Mapping[str, RunState]) -> dict[str, Node]:
@@ -181,7 +182,15 @@ class TraceBatch:
         return found
 
     def _stated_around(self) -> dict[str, str]:
-        return {facts.node_id: facts.run_id for facts in self.facts if facts.node_id in self.nested and facts.run_id}
+        return {
+            facts.node_id: self._stated_or_home(facts.run_id)
+            for facts in self.facts
+            if facts.node_id in self.nested and facts.run_id
+        }
+
+    def _stated_or_home(self, run_id: str) -> str:
+        # Who was stamped with the trace's own run did not know, or lied, that this is a part of a run with a key.
+        return self.home if run_id in {"", self.root_run} else run_id
 
     def new_links(self) -> list[Link]:
         """The links that are not stored yet."""
@@ -203,4 +212,6 @@ class TraceBatch:
         nodes = [node for node, link in self.links.items() if node not in self.nested and link.parent_id is not None]
         if self.has_plain_root and self._root_node is not None:
             nodes.append(self._root_node)
+        elif self.has_root:
+            nodes.append(self.root_run)
         return {node: row for node in nodes if (row := self.tree.parent_row(node)) != node}

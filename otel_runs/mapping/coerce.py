@@ -24,6 +24,7 @@ _DEEPEST: Final = 32
 _CUT_MARK: Final = " ... (cut)"
 
 _ROW_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ROW_ID_LENGTH: Final = 36
 
 NAME_LENGTH: Final = 512
 """Characters kept of a text that is indexed: PostgreSQL refuses an index entry above 2,704 bytes."""
@@ -104,7 +105,12 @@ def text(value: object) -> str | None:
 
 def row_id(value: object) -> str | None:
     """The id of a run or model run: a UUID in lower case."""
-    return value if isinstance(value, str) and _ROW_ID.fullmatch(value) else None
+    return value if isinstance(value, str) and len(value) == _ROW_ID_LENGTH and _is_row_id(value) else None
+
+
+@lru_cache(maxsize=1024)  # the spans of a run carry the same stamp
+def _is_row_id(value: str) -> bool:
+    return _ROW_ID.fullmatch(value) is not None
 
 
 def names(value: object) -> tuple[str, ...] | None:

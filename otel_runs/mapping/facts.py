@@ -45,7 +45,8 @@ class Facts(NamedTuple):
     run: Run | None
     """The span is a run, or (with a model run beside it) an anchor of a run with a key."""
     model_run: ModelRun | None
-    """Its ``run_id`` is the one above; its ``parent_id`` the row that its parent span would have."""
+    """Its ``run_id`` is the one above; its ``parent_id`` the row that its parent span would have, or the trace's run
+    where the stamp says that the span is right below it."""
     model: Model | None
     declares: bool
     """The span says more of its model than path and kind."""
@@ -79,11 +80,11 @@ def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = Fa
     """
     if strict:
         _refuse_unreadable(span)
+    trace_id, parent = span.trace_id, span.parent_span_id
     columns = read_columns(span.attributes, keep)
     origin = _origin(span.resource)
-    node_id = row_id_from_span(span.trace_id, span.span_id)
-    parent = span.parent_span_id
-    parent_node_id = None if parent is None else row_id_from_span(span.trace_id, parent)
+    node_id = row_id_from_span(trace_id, span.span_id)
+    parent_node_id = None if parent is None else row_id_from_span(trace_id, parent)
 
     mark = columns.get("mark")
     is_run = mark == "run" or parent is None
@@ -95,9 +96,11 @@ def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = Fa
         run = _run(span, columns, origin, node_id, place)
     if place.anchor or (not is_run and kind is not None):
         model = _model(span, columns, kind or "step")
-        model_run = _model_run(span, columns, node_id, parent_node_id, place, model)
+        parent_id = place.run_id if place.is_right_below else parent_node_id
+        model_run = _model_run(span, columns, node_id, parent_id, place, model)
+    # By position, as below: this is made for every span.
     return Facts(
-        span.trace_id,
+        trace_id,
         node_id,
         parent_node_id,
         _stored_time(span.start_ns),
@@ -107,8 +110,8 @@ def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = Fa
         run,
         model_run,
         model,
-        declares=model is not None and not _DECLARATIONS.isdisjoint(columns),
-        stamped=place.stamped,
+        model is not None and not _DECLARATIONS.isdisjoint(columns),
+        place.stamped,
     )
 
 
@@ -119,24 +122,34 @@ class _Place(NamedTuple):
     """The span is a part of a run with a key."""
     key: str | None = None
     stamped: bool = False
+    is_right_below: bool = False
+    """The run itself is the parent, whatever the parent span is or will be."""
 
 
 _NOWHERE: Final = _Place("")
 
 
+@lru_cache(maxsize=1024)  # the spans of a run carry the same stamp
+def _stamped(trace_id: str, run_id: str, step_id: object) -> _Place:
+    # Known at once, a row right below the trace's own run need not be written again when that run's span arrives.
+    return _Place(run_id, stamped=True, is_right_below=step_id is None and run_id == run_id_from_trace(trace_id))
+
+
 def _place(span: Span, columns: dict[str, Any], origin: _Origin, *, is_run: bool) -> _Place:
     """Where the span says it belongs. A key on the span or a stamp is about the span, one on the resource about all."""
     stamp = columns.get("parent_run")
-    if stamp is not None:
+    if stamp is not None and span.parent_span_id is not None:  # a root span is in no run of its trace
         # A stamp wins over a key: inside a run with a key, descendants may carry the key for others to see.
-        return _Place(stamp, stamped=True)
+        return _stamped(span.trace_id, stamp, columns.get("parent_step"))
     run_key = columns.get("run_key")
     outermost = is_run
     if run_key is None:
         run_key = origin.columns.get("run_key")
         # All spans of the process carry a key that is on the resource: only its outermost ones are the run itself.
         outermost = span.parent_span_id is None or bool(span.parent_is_remote)
-    return _NOWHERE if run_key is None else _Place(run_id_from_key(run_key), outermost, run_key)
+    if run_key is None:
+        return _NOWHERE
+    return _Place(run_id_from_key(run_key), anchor=outermost, key=run_key, is_right_below=outermost)
 
 
 def _kind(span: Span, columns: dict[str, Any], mark: str | None) -> Kind | None:
@@ -199,7 +212,7 @@ def _model_run(
     span: Span,
     columns: dict[str, Any],
     node_id: str,
-    parent_node_id: str | None,
+    parent_id: str | None,
     place: _Place,
     model: Model,
 ) -> ModelRun:
@@ -211,7 +224,7 @@ def _model_run(
         node_id,
         place.run_id,
         model.id,
-        place.run_id if place.anchor else parent_node_id,
+        parent_id,
         span.trace_id,
         span.span_id,
         model.kind,

@@ -1,8 +1,9 @@
 """The place of each span in its trace: which row is its parent, and which run it is in. Pure.
 
-A row's parent is first presumed: the row that its parent span would have. That is already right if the parent turns out
-to be a model run or a nested run. Only two things need a second look: the root span, whose row has the trace's id, and
-spans without a row, which are passed over.
+A row's parent is first presumed: the row that its parent span would have, or the root run where a stamp says so. That
+is already right if the parent turns out to be a model run or a nested run. Only these need a second look: the root
+span, whose row has the trace's id unless the trace belongs to a run with a key, and spans without a row, which are
+passed over.
 
 A row's run is first presumed to be the trace's home, unless the span states it. Only traces with nested runs whose
 descendants nobody stamped need a second look.
@@ -60,9 +61,9 @@ class Tree:
             if node is None or node not in self._links or node in self._nested:
                 break
             node = self._links[node]
-        if node is None:
+        if node is None or node in {self._root_node, self._root_run}:
             return self._root_row
-        return self._root_row if node == self._root_node else node
+        return node
 
     def runs_of(self, rows: Mapping[str, Node]) -> dict[str, str]:
         """Row id -> run id, from everything that is known of the trace."""

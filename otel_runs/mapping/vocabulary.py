@@ -33,6 +33,7 @@ COLUMNS: Final[dict[str, tuple[Source, ...]]] = {
     "operation": _sources(coerce.name, key.GEN_AI_OPERATION),
     "run_key": _sources(coerce.name, key.RUN_KEY),
     "parent_run": _sources(coerce.row_id, key.PARENT_RUN),
+    "parent_step": _sources(coerce.row_id, key.PARENT_STEP),
     "run_name": _sources(coerce.name, key.RUN_NAME),
     "external_id": _sources(coerce.name, key.RUN_ID, key.CICD_PIPELINE_RUN_ID),
     "environment": _sources(coerce.name, key.ENVIRONMENT, key.ENVIRONMENT_OLD),
@@ -114,6 +115,7 @@ def read_columns(attributes: Attributes, keep: tuple[str, ...] = ()) -> dict[str
     """
     found: dict[str, Any] = {}
     ranks: dict[str, int] = {}
+    """Of columns that a second or later choice has filled."""
     for name, value in attributes.items():
         slots = _SLOTS.get(name)
         if slots is None:
@@ -122,10 +124,12 @@ def read_columns(attributes: Attributes, keep: tuple[str, ...] = ()) -> dict[str
                 found.setdefault("metadata", {})[kept] = coerce.plain(value)
             continue
         for column, rank, read in slots:
-            if column not in found or rank < ranks[column]:
-                result = read(value)
-                if result is not None:
-                    found[column] = result
+            if rank and column in found and ranks.get(column, 0) <= rank:
+                continue
+            result = read(value)
+            if result is not None:
+                found[column] = result
+                if rank or ranks:
                     ranks[column] = rank
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from otel_runs import attributes as key
+from otel_runs.ids import run_id_from_key
 from otel_runs.spans.span import Resource, Span
 from otel_runs.store.engine import Database
 from otel_runs.units import time_from_ns
@@ -126,6 +127,31 @@ def test_stamped_descendants_are_in_their_nested_run_before_it_is_known(database
     assert place_of(database, 3) == (row_id(1), row_id(2))
     inner = stored_run(database, row_id(1))
     assert (inner["status"], inner["name"], inner["parent_run_id"]) == ("running", "shop", run_id())
+
+
+def test_span_stamped_with_the_run_alone_is_right_below_it_before_the_root_is_known(database: Database) -> None:
+    stamped = span(1, 0, attributes={key.PARENT_RUN: run_id()})
+    below = span(2, 1, attributes={key.PARENT_RUN: run_id(), key.PARENT_STEP: row_id(1)})
+    for _ in in_every_order(database, [stamped], [below]):
+        assert place_of(database, 1) == (run_id(), run_id())
+        assert place_of(database, 2) == (run_id(), row_id(1))
+
+
+def test_rows_of_a_nested_run_survive_a_root_that_turns_out_to_be_a_part_of_a_run_with_a_key(
+    database: Database,
+) -> None:
+    root = span(0, attributes={key.RUN_KEY: "nightly"})
+    stamped = span(3, 2, attributes={key.PARENT_RUN: row_id(2)})
+    for _ in in_every_order(database, [root], [stamped]):
+        assert place_of(database, 3) == (row_id(2), row_id(2))
+        assert stored_run(database, row_id(2))["parent_run_id"] == run_id_from_key("nightly")
+
+
+def test_stamp_of_the_root_run_in_a_trace_of_a_run_with_a_key_means_the_run_with_the_key(database: Database) -> None:
+    root = span(0, attributes={key.RUN_KEY: "nightly"})
+    stamped = span(1, 0, attributes={key.PARENT_RUN: run_id()})
+    for _ in in_every_order(database, [root], [stamped]):
+        assert place_of(database, 1) == (run_id_from_key("nightly"), row_id(0))
 
 
 def test_stamp_of_another_trace_outweighs_the_chain_of_parents_in_any_order(database: Database) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
+from opentelemetry import trace
 
 from otel_runs import attributes as key
 from otel_runs.ids import row_id_from_span, run_id_from_trace
+from otel_runs.instrument.place import stamps_below
 from otel_runs.spans.span import NO_ATTRIBUTES, Event, Resource, Span, SpanKind, StatusCode
 
 START = 1_760_000_000_000_000_000
@@ -97,12 +99,33 @@ _STATUSES: st.SearchStrategy[StatusCode] = st.sampled_from(["UNSET", "UNSET", "U
 _KEYED = Resource({**RESOURCE.attributes, key.RUN_KEY: "nightly"})
 
 
+class _Open:
+    """A span of ours as the stamps of its children look at it: open, in the SDK."""
+
+    def __init__(self, span: Span) -> None:
+        self.attributes = span.attributes
+        self.resource = span.resource
+        self.kind = trace.SpanKind[span.kind]
+        self._context = self._context_of(span.trace_id, span.span_id, is_remote=False)
+        self.parent = None
+        if span.parent_span_id is not None:
+            is_remote = bool(span.parent_is_remote)
+            self.parent = self._context_of(span.trace_id, span.parent_span_id, is_remote=is_remote)
+
+    def get_span_context(self) -> trace.SpanContext:
+        return self._context
+
+    @staticmethod
+    def _context_of(trace_id: str, span_id: str, *, is_remote: bool) -> trace.SpanContext:
+        return trace.SpanContext(int(trace_id, 16), int(span_id, 16), is_remote)
+
+
 @st.composite
 def one_trace(draw: st.DrawFn, number: int) -> list[Span]:
-    """A trace: a tree of up to nine spans, some of them runs, some without a row, some missing."""
+    """A trace: a tree of up to nine spans, some of them runs, some without a row, some stamped, some missing."""
     size = draw(st.integers(1, 9))
     keyed_resource = draw(st.integers(0, 5)) == 0
-    spans = []
+    spans: list[Span] = []
     for index in range(size):
         attributes: dict[str, Any] = dict(draw(_FACTS))
         mark = draw(st.sampled_from([None, None, None, "run", "llm", "step"]))
@@ -110,10 +133,14 @@ def one_trace(draw: st.DrawFn, number: int) -> list[Span]:
             attributes[key.KIND] = mark
         if draw(st.integers(0, 9)) == 0:
             attributes[key.RUN_KEY] = "nightly"
+        parent = draw(st.integers(0, index - 1)) if index else None
+        is_remote = draw(st.sampled_from([None, False, True]))
+        if parent is not None and not is_remote and key.RUN_KEY not in attributes and draw(st.booleans()):
+            attributes |= stamps_below(_Open(spans[parent]))  # type: ignore[arg-type]  # all of a span that it asks
         spans.append(
             span(
                 index,
-                draw(st.integers(0, index - 1)) if index else None,
+                parent,
                 trace=number,
                 name=draw(st.sampled_from(["load", "clean", "train"])),
                 kind=draw(_KINDS),
@@ -123,7 +150,7 @@ def one_trace(draw: st.DrawFn, number: int) -> list[Span]:
                 end=draw(st.integers(10, 19)),
                 open_=draw(st.integers(0, 7)) == 0,
                 resource=_KEYED if keyed_resource else draw(st.sampled_from([RESOURCE, RESOURCE, OTHER_RESOURCE])),
-                parent_is_remote=draw(st.sampled_from([None, False, True])),
+                parent_is_remote=is_remote,
             )
         )
     return draw(st.permutations(spans))[: draw(st.integers(1, size))] if draw(st.booleans()) else spans
