@@ -12,6 +12,8 @@ from functools import lru_cache
 _RUN_KEYS = uuid.UUID("6f1f5c0a-6d5b-5f0b-9d0e-0f2b8f3c7a11")
 _MODEL_PATHS = uuid.UUID("a3a5e1de-5b0c-5c59-8a5c-4a0b6d3c9f22")
 
+_PADDING = "0" * 16
+
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
 
@@ -44,6 +46,11 @@ def model_id_from_path(path: str) -> str:
 def trace_prefix(row_id: str) -> str:
     """The part of a row id (18 characters) that all rows of one trace share."""
     return row_id[:18]
+
+
+def is_padded(trace_id: str) -> bool:
+    """Whether a trace id is one of 64 bits with zeros before it: all such ids have the same first 8 bytes."""
+    return trace_id.startswith(_PADDING)
 
 
 def is_trace_id(text: str) -> bool:

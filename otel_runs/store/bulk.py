@@ -13,16 +13,22 @@ from typing import Any, ClassVar, Final
 import orjson
 from sqlalchemy import Connection, Table
 
-from otel_runs.ids import run_id_from_trace, trace_prefix
+from otel_runs.ids import is_padded, run_id_from_trace, trace_prefix
 
 Row = tuple[Any, ...]
 
 _PREFIX: Final = "(substr(p.value, 1, 8) || '-' || substr(p.value, 9, 4) || '-' || substr(p.value, 13, 4))"
 """The beginning of the ids of a trace's rows.
 
-Other traces may share it: senders pad ids of 64 bits with zeros, or begin them with the second. So a range of ids is
-always asked for with the trace's id beside it.
+Other traces may share it: some senders begin their ids with the second. So a range of ids is always asked for with the
+trace's id beside it.
 """
+
+_PADDED: Final = "substr(m.trace_id, 1, 16) = '0000000000000000'"
+"""Of a row whose trace has an id of 64 bits, padded with zeros. The range of such a trace is that of all of them, so
+they are found by an index of their own (tables.py), which is used only where this condition stands."""
+_PADDED_ID: Final = "substr(m.id, 1, 18) = '00000000-0000-0000'"
+"""Its id is computed from the trace; not that of a run with a key, which may name the same trace."""
 
 _TEMPORARY: Final = "otel_runs_temporary"
 """Where a connection remembers the temporary tables that it has."""
@@ -42,9 +48,6 @@ class Bulk(ABC):
     for_no_key_update: ClassVar[str]
     """What locks them against other writers, but not against new rows that refer to them."""
 
-    traces_with_rows: ClassVar[str]
-    """A SELECT of those of ``ids``, trace ids, that have a model run."""
-
     @abstractmethod
     def among(self, column: str) -> str:
         """The condition that a column is one of ``ids``."""
@@ -54,8 +57,18 @@ class Bulk(ABC):
         """The parameters of ``among``, ``by_trace`` and ``traces_with_rows``."""
 
     @abstractmethod
-    def by_trace(self, columns: str, table: str) -> str:
-        """A SELECT of the rows of one of ``ids``, trace ids, by the range of their own ids."""
+    def by_trace(self, columns: str, table: str, *, padded: bool) -> str:
+        """A SELECT of the rows of one of ``ids``, trace ids, whose own ids are computed from it.
+
+        Args:
+            columns: of the rows, separated by commas.
+            table: its name.
+            padded: the trace ids are padded ones, or none of them is.
+        """
+
+    @abstractmethod
+    def traces_with_rows(self, *, padded: bool) -> str:
+        """A SELECT of those of ``ids``, trace ids, that have a model run."""
 
     @abstractmethod
     def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
@@ -96,10 +109,6 @@ class SqliteBulk(Bulk):
     time_suffix = ""
     for_update = ""
     for_no_key_update = ""
-    traces_with_rows = (
-        "SELECT p.value FROM json_each(?) AS p WHERE EXISTS "
-        f"(SELECT 1 FROM model_runs AS m WHERE m.id >= {_PREFIX} AND m.id < {_PREFIX} || 'g' AND m.trace_id = p.value)"
-    )
 
     def among(self, column: str) -> str:
         """One parameter, whatever the number of ids: SQLite limits parameters, and would parse each list anew."""
@@ -109,13 +118,15 @@ class SqliteBulk(Bulk):
         """A JSON array."""
         return (orjson.dumps(list(ids)).decode(),)
 
-    def by_trace(self, columns: str, table: str) -> str:
+    def by_trace(self, columns: str, table: str, *, padded: bool) -> str:
         """CROSS JOIN keeps SQLite from scanning the table: the traces come first, each is one range of the key."""
-        named = ", ".join(f"m.{column.strip()}" for column in columns.split(","))
-        return (
-            f"SELECT {named} FROM json_each(?) AS p CROSS JOIN {table} AS m "
-            f"WHERE m.id >= {_PREFIX} AND m.id < {_PREFIX} || 'g' AND m.trace_id = p.value"
-        )
+        where = self._of_trace(padded=padded)
+        return f"SELECT {_named(columns)} FROM json_each(?) AS p CROSS JOIN {table} AS m WHERE {where}"
+
+    def traces_with_rows(self, *, padded: bool) -> str:
+        """One look-up for each."""
+        where = self._of_trace(padded=padded)
+        return f"SELECT p.value FROM json_each(?) AS p WHERE EXISTS (SELECT 1 FROM model_runs AS m WHERE {where})"
 
     def forget(self, connection: Connection) -> None:
         """Nothing was made."""
@@ -142,16 +153,22 @@ class SqliteBulk(Bulk):
     def replace_parents(self, connection: Connection, trace_id: str, rows: Mapping[str, str | None]) -> None:
         """One pass over the trace's rows, whatever the number of replacements."""
         replacements = orjson.dumps(dict(rows)).decode()
+        where, values = _one_trace(trace_id, self.mark)
         connection.exec_driver_sql(
-            "UPDATE model_runs SET parent_id = (SELECT value FROM json_each(?) WHERE key = parent_id) "
-            "WHERE id >= ? AND id < ? AND trace_id = ? AND parent_id IN (SELECT key FROM json_each(?))",
-            (replacements, *_range(trace_id), trace_id, replacements),
+            "UPDATE model_runs AS m SET parent_id = (SELECT value FROM json_each(?) WHERE key = m.parent_id) "
+            f"WHERE {where} AND m.parent_id IN (SELECT key FROM json_each(?))",
+            (replacements, *values, replacements),
         )
 
     def move(self, connection: Connection, run_of: Mapping[str, str]) -> None:
         """One look-up by key for each."""
         rows = [(run_id, id_) for id_, run_id in run_of.items()]
         self.run_many(connection, "UPDATE model_runs SET run_id = ? WHERE id = ?", rows)
+
+    @staticmethod
+    def _of_trace(*, padded: bool) -> str:
+        place = f"{_PADDED} AND {_PADDED_ID}" if padded else f"m.id >= {_PREFIX} AND m.id < {_PREFIX} || 'g'"
+        return f"{place} AND m.trace_id = p.value"
 
     @staticmethod
     def _insert(table: Table) -> str:
@@ -167,10 +184,6 @@ class PostgresBulk(Bulk):
     time_suffix = "+00"
     for_update = " FOR UPDATE"
     for_no_key_update = " FOR NO KEY UPDATE"
-    traces_with_rows = (
-        "SELECT p.value FROM unnest(%s::text[]) AS p(value) WHERE EXISTS (SELECT 1 FROM model_runs AS m WHERE "
-        f'm.id >= {_PREFIX} COLLATE "C" AND m.id < ({_PREFIX} || \'g\') COLLATE "C" AND m.trace_id = p.value)'
-    )
 
     def among(self, column: str) -> str:
         """One array parameter."""
@@ -180,12 +193,17 @@ class PostgresBulk(Bulk):
         """A list, which the driver sends as an array."""
         return (list(ids),)
 
-    def by_trace(self, columns: str, table: str) -> str:
+    def by_trace(self, columns: str, table: str, *, padded: bool) -> str:
         """Ids are of collation C, so that a trace is one range of the key."""
-        named = ", ".join(f"m.{column.strip()}" for column in columns.split(","))
+        where = self._of_trace(padded=padded)
+        return f"SELECT {_named(columns)} FROM unnest(%s::text[]) AS p(value) JOIN {table} AS m ON {where}"
+
+    def traces_with_rows(self, *, padded: bool) -> str:
+        """One look-up for each."""
+        where = self._of_trace(padded=padded)
         return (
-            f"SELECT {named} FROM unnest(%s::text[]) AS p(value) JOIN {table} AS m "
-            f'ON m.id >= {_PREFIX} COLLATE "C" AND m.id < ({_PREFIX} || \'g\') COLLATE "C" AND m.trace_id = p.value'
+            "SELECT p.value FROM unnest(%s::text[]) AS p(value) "
+            f"WHERE EXISTS (SELECT 1 FROM model_runs AS m WHERE {where})"
         )
 
     def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
@@ -220,10 +238,11 @@ class PostgresBulk(Bulk):
 
     def replace_parents(self, connection: Connection, trace_id: str, rows: Mapping[str, str | None]) -> None:
         """One pass over the trace's rows, whatever the number of replacements."""
+        where, values = _one_trace(trace_id, self.mark)
         connection.exec_driver_sql(
             "UPDATE model_runs AS m SET parent_id = p.new FROM unnest(%s::text[], %s::text[]) AS p(old, new) "
-            "WHERE m.id >= %s AND m.id < %s AND m.trace_id = %s AND m.parent_id = p.old",
-            (list(rows), list(rows.values()), *_range(trace_id), trace_id),
+            f"WHERE {where} AND m.parent_id = p.old",
+            (list(rows), list(rows.values()), *values),
         )
 
     def move(self, connection: Connection, run_of: Mapping[str, str]) -> None:
@@ -233,6 +252,12 @@ class PostgresBulk(Bulk):
             "WHERE m.id = p.id",
             (list(run_of), list(run_of.values())),
         )
+
+    @staticmethod
+    def _of_trace(*, padded: bool) -> str:
+        if padded:
+            return f"{_PADDED} AND {_PADDED_ID} AND m.trace_id = p.value"
+        return f'm.id >= {_PREFIX} COLLATE "C" AND m.id < ({_PREFIX} || \'g\') COLLATE "C" AND m.trace_id = p.value'
 
     def _copy(self, connection: Connection, table: Table, rows: Sequence[Row]) -> str:
         """Copy rows into a temporary table of the connection; its name."""
@@ -265,10 +290,17 @@ class PostgresBulk(Bulk):
             connection.info.pop(_TEMPORARY, None)
 
 
-def _range(trace_id: str) -> tuple[str, str]:
-    """Where the ids of a trace's rows begin and end: "g" is the first letter above all hexadecimal digits."""
+def _one_trace(trace_id: str, mark: str) -> tuple[str, tuple[str, ...]]:
+    """The condition that a row is of a trace, and its parameters."""
+    if is_padded(trace_id):
+        return f"{_PADDED} AND m.trace_id = {mark}", (trace_id,)
     prefix = trace_prefix(run_id_from_trace(trace_id))
-    return prefix, f"{prefix}g"
+    # "g" is the first letter above all hexadecimal digits.
+    return f"m.id >= {mark} AND m.id < {mark} AND m.trace_id = {mark}", (prefix, f"{prefix}g", trace_id)
+
+
+def _named(columns: str) -> str:
+    return ", ".join(f"m.{column.strip()}" for column in columns.split(","))
 
 
 def bulk_of(dialect: str) -> Bulk:

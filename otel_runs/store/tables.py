@@ -194,3 +194,8 @@ for _column in (
     )
 Index(None, model_runs.c.run_id)
 Index(None, model_runs.c.model_id, model_runs.c.started_at)
+for _table in (model_runs, span_links):
+    # The ids of a trace's rows begin with those of the trace, except that trace ids of 64 bits, padded with zeros, all
+    # begin alike. Only for these is there an index on the trace; it costs others nothing.
+    _padded = text("substr(trace_id, 1, 16) = '0000000000000000'")
+    Index(f"ix_{_table.name}_padded_trace_id", _table.c.trace_id, sqlite_where=_padded, postgresql_where=_padded)

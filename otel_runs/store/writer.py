@@ -6,11 +6,12 @@ a dictionary a row halves what SQLite takes, the ORM is five times slower (bench
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Table
 
+from otel_runs.ids import is_padded
 from otel_runs.mapping.runs import RunState
 from otel_runs.mapping.totals import Usage
 from otel_runs.records import Model, ModelRun
@@ -25,6 +26,14 @@ def _names(table: Table) -> tuple[str, ...]:
 
 RUN_COLUMNS: Final = ", ".join(_names(runs))
 MODEL_RUN_COLUMNS: Final = ", ".join(_names(model_runs))
+
+
+def _by_padding(trace_ids: Sequence[str]) -> Iterator[tuple[list[str], bool]]:
+    """The trace ids that are not padded, and those that are: their rows are found in different ways."""
+    for padded in (False, True):
+        found = [trace_id for trace_id in trace_ids if is_padded(trace_id) is padded]
+        if found:
+            yield found, padded
 
 
 class Link(NamedTuple):
@@ -129,7 +138,11 @@ class Writer:
 
     def traces_with_rows(self, trace_ids: Sequence[str]) -> list[str]:
         """Those of the traces that have a model run."""
-        return [row[0] for row in self._read(self._bulk.traces_with_rows, self._bulk.ids(trace_ids))]
+        return [
+            row[0]
+            for ids, padded in _by_padding(trace_ids)
+            for row in self._read(self._bulk.traces_with_rows(padded=padded), self._bulk.ids(ids))
+        ]
 
     def usage_of_runs(self, run_ids: Sequence[str]) -> list[Usage]:
         """What totals need of all model runs of the runs."""
@@ -272,8 +285,11 @@ class Writer:
         )
 
     def _of_traces(self, columns: str, table: str, trace_ids: Sequence[str]) -> list[Any]:
-        sql = self._bulk.by_trace(columns, table)
-        return self._read(sql, self._bulk.ids(trace_ids))
+        return [
+            row
+            for ids, padded in _by_padding(trace_ids)
+            for row in self._read(self._bulk.by_trace(columns, table, padded=padded), self._bulk.ids(ids))
+        ]
 
     def _read(self, sql: str, parameters: tuple[object, ...]) -> list[Any]:
         return list(self._connection.exec_driver_sql(sql, parameters).fetchall())

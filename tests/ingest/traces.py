@@ -21,7 +21,10 @@ OTHER_RESOURCE = Resource({key.SERVICE_NAME: "billing", key.ENVIRONMENT: "prod",
 
 
 def trace_id(number: int) -> str:
-    """A trace id; neighbouring numbers differ in their first 8 bytes, and no span id is like the last 8."""
+    """A trace id; neighbouring numbers differ in their first 8 bytes, and no span id is like the last 8.
+
+    That of trace -1 begins with 8 bytes of zeros, as padded ids of 64 bits do.
+    """
     return f"{number + 1:016x}{'f' * 15}{number + 1:x}"
 
 
@@ -171,7 +174,8 @@ def started_too(draw: st.DrawFn, spans: list[Span]) -> list[Span]:
 def traces(draw: st.DrawFn) -> list[Span]:
     """One to three traces."""
     count = draw(st.integers(1, 3))
-    spans = [each for number in range(count) for each in draw(one_trace(number))]
+    first = draw(st.sampled_from([0, 0, -1]))
+    spans = [each for number in range(count) for each in draw(one_trace(first + number))]
     return draw(started_too(spans))
 
 

@@ -157,6 +157,7 @@ def _create_model_runs() -> None:
     )
     op.create_index("ix_model_runs_run_id", "model_runs", ["run_id"])
     op.create_index("ix_model_runs_model_id_started_at", "model_runs", ["model_id", "started_at"])
+    _create_padded_index("model_runs")
 
 
 def _create_environments() -> None:
@@ -203,3 +204,10 @@ def _create_span_links() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_span_links_run_id_runs", ondelete="CASCADE"),
     )
     op.create_index("ix_span_links_run_id", "span_links", ["run_id"])
+    _create_padded_index("span_links")
+
+
+def _create_padded_index(table: str) -> None:
+    where = sa.text("substr(trace_id, 1, 16) = '0000000000000000'")
+    name = f"ix_{table}_padded_trace_id"
+    op.create_index(name, table, ["trace_id"], sqlite_where=where, postgresql_where=where)
