@@ -15,12 +15,12 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_runs.errors import InstrumentError
-from otel_runs.instrument.declare import DECLARED
 from otel_runs.instrument.endings import UNFINISHED, Ending
 from otel_runs.instrument.measure import count_rows
+from otel_runs.instrument.paths import DECLARED
 
 if TYPE_CHECKING:
-    from otel_runs.instrument.declare import Declaration
+    from otel_runs.instrument.declaration import Declaration
     from otel_runs.instrument.handles import Handle
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from otel_runs.instrument.declare import RunOptions, StepOptions
+from otel_runs.instrument.options import RunOptions, StepOptions
 
 PAGE = (Path(__file__).parents[2] / "docs" / "instrumentation.md").read_text()
 
