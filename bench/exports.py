@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -85,7 +86,7 @@ class Sqlite(Target):
         return str(self._folder / f"export-{next(self._numbers)}.db")
 
     def batches(self, url: str, table: str) -> Iterator[list[Row]]:
-        with sqlite3.connect(url) as connection:
+        with closing(sqlite3.connect(url)) as connection:
             yield from _fetched(connection.execute(f"SELECT * FROM {table}"))  # noqa: S608 - one of TABLES
 
     def insert(self, url: str, batches: Iterable[tuple[str, list[Row]]]) -> float:
@@ -104,7 +105,7 @@ class Sqlite(Target):
         return seconds
 
     def bytes_used(self, url: str) -> int:
-        with sqlite3.connect(url) as connection:
+        with closing(sqlite3.connect(url)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return int(
                 connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_check_is_1_where_there_is_nothing_and_creates_nothing(tmp_path: Path, o
 def test_check_is_1_where_a_part_is_missing(tmp_path: Path, otel_runs: CommandLine) -> None:
     path = tmp_path / "runs.db"
     open_database(path).close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("DROP VIEW v_model_stats")
     outcome = otel_runs("db", "check", "--db", str(path))
     assert outcome.code == 1
@@ -59,7 +60,7 @@ def test_foreign_file_is_refused_and_left_as_it_is(
 
 def test_tables_of_another_program_are_refused(tmp_path: Path, otel_runs: CommandLine) -> None:
     path = tmp_path / "other.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("CREATE TABLE runs (id)")
     outcome = otel_runs("tail", "--db", str(path))
     assert outcome.code == 1
@@ -69,7 +70,7 @@ def test_tables_of_another_program_are_refused(tmp_path: Path, otel_runs: Comman
 def test_newer_schema_is_refused_with_what_to_do(tmp_path: Path, otel_runs: CommandLine) -> None:
     path = tmp_path / "runs.db"
     open_database(path).close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         (table,) = connection.execute(
             "SELECT m.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE c.name = 'version_num'"
         ).fetchone()
