@@ -63,6 +63,20 @@ TENANT_ID: Final = "otel_runs.tenant_id"
 BACKGROUND: Final = "otel_runs.background"
 """bool: nobody waits for this run."""
 
+# Ours: log records that tell of a span before it has ended. Their other attributes are the span's so far.
+EVENT_RUN_STARTED: Final = "otel_runs.run.started"
+"""Event name of a log record: the span of its trace and span id, a run, has started at the record's time."""
+EVENT_STEP_STARTED: Final = "otel_runs.step.started"
+"""Event name of a log record: the same of a step; it must name its parent."""
+SPAN_NAME: Final = "otel_runs.span.name"
+"""str, on such a record: the span's name."""
+SPAN_KIND: Final = "otel_runs.span.kind"
+"""str, on such a record: ``SERVER``, ``CLIENT``, ``PRODUCER``, ``CONSUMER`` or (also if missing) ``INTERNAL``."""
+SPAN_PARENT_ID: Final = "otel_runs.span.parent_id"
+"""str, 16 hexadecimal digits, on such a record: the span's parent. A root span has none."""
+SPAN_PARENT_IS_REMOTE: Final = "otel_runs.span.parent_is_remote"
+"""bool, on such a record: the parent is a span of another process."""
+
 # Semantic conventions: resource, code, version control, session, errors.
 SERVICE_NAME: Final = "service.name"
 SERVICE_VERSION: Final = "service.version"
@@ -77,6 +91,8 @@ EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 PROCESS_EXIT_CODE: Final = "process.exit.code"
+EVENT_NAME: Final = "event.name"
+"""str, on a log record: its event name, from senders older than the record's own field for it."""
 
 # Semantic conventions: generative AI (development).
 GEN_AI_OPERATION: Final = "gen_ai.operation.name"

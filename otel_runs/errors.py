@@ -22,6 +22,10 @@ class MappingError(OtelRunsError):
     """A span holds a known attribute with a value that cannot be read."""
 
 
+class DecodeError(OtelRunsError):
+    """A request, file or line is not what it should be, and nothing of it can be read. Sending it again is no use."""
+
+
 class StoreError(OtelRunsError):
     """The run database could not be read or written."""
 

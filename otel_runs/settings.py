@@ -49,8 +49,46 @@ STRICT: Final = Setting(
     "false",
     "true: raise errors of otel_runs inside the pipeline instead of logging and counting them. For tests.",
 )
+LIMIT_ATTRIBUTES: Final = Setting(
+    "OTEL_RUNS_LIMIT_ATTRIBUTES",
+    "1024",
+    "Attributes that are read of a span, event, link or resource that arrives as OTLP; further ones are left out.",
+)
+LIMIT_EVENTS: Final = Setting(
+    "OTEL_RUNS_LIMIT_EVENTS",
+    "1024",
+    "Events that are read of a span that arrives as OTLP: the last ones, since an exception comes at the end.",
+)
+LIMIT_LINKS: Final = Setting(
+    "OTEL_RUNS_LIMIT_LINKS",
+    "1024",
+    "Links that are read of a span that arrives as OTLP: the last ones.",
+)
+LIMIT_TEXT: Final = Setting(
+    "OTEL_RUNS_LIMIT_TEXT",
+    "131072",
+    "Characters that are read of a text that arrives as OTLP (bytes, of binary data); the rest is cut off. A column "
+    "keeps 65536: with a lower limit, rows may be cut where those of the same spans exported in process are not.",
+)
+LIMIT_DEPTH: Final = Setting(
+    "OTEL_RUNS_LIMIT_DEPTH",
+    "32",
+    "Levels of lists and mappings that are read of an attribute that arrives as OTLP, 64 at most; what is deeper is "
+    "null. The metadata column keeps 32.",
+)
 
-SETTINGS: Final[tuple[Setting, ...]] = (DB, TRACE_URL, METADATA, FLUSH_TIMEOUT, STRICT)
+SETTINGS: Final[tuple[Setting, ...]] = (
+    DB,
+    TRACE_URL,
+    METADATA,
+    FLUSH_TIMEOUT,
+    STRICT,
+    LIMIT_ATTRIBUTES,
+    LIMIT_EVENTS,
+    LIMIT_LINKS,
+    LIMIT_TEXT,
+    LIMIT_DEPTH,
+)
 
 
 def read(setting: Setting, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -88,6 +126,15 @@ def boolean(text: str) -> bool:
         msg = "expected true or false"
         raise ValueError(msg)
     return known[text.lower()]
+
+
+def whole_number(text: str) -> int:
+    """A whole number, 0 or more."""
+    value = int(text)
+    if value < 0:
+        msg = "expected a whole number, 0 or more"
+        raise ValueError(msg)
+    return value
 
 
 def patterns(text: str) -> tuple[str, ...]:

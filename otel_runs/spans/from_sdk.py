@@ -54,7 +54,7 @@ class SdkSpans:
             start,
             span.end_time,
             _STATUSES[span.status.status_code.value],
-            span.status.description,
+            span.status.description or None,  # as over OTLP, where nothing and an empty text are one
             _copied(span.attributes),
             _events(span),
             _links(span),
