@@ -57,7 +57,7 @@ bench: .venv-bench/installed ## Measure, and write bench/results.md
 
 UV_LOCK = env -u UV_FIND_LINKS .venv/bin/uv pip compile pyproject.toml --quiet --upgrade \
     --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
-    --custom-compile-command 'make lock' --extra postgres --group build
+    --custom-compile-command 'make lock' --extra postgres --extra zstd --group build
 
 lock: .venv/installed ## Renew the lock files
 	$(UV_LOCK) -o requirements/run.txt

@@ -12,6 +12,7 @@ import typer
 from otel_runs.cli import completion
 from otel_runs.cli.exec import exec_command
 from otel_runs.cli.exits import ErrorsToExitCodes
+from otel_runs.cli.importing import import_command
 from otel_runs.query.results import MODEL_ORDERS, ModelOrder
 from otel_runs.records import RUN_STATUSES
 
@@ -197,6 +198,8 @@ app.command(
     # What follows the command's own options belongs to the program that it runs.
     context_settings={"allow_extra_args": True, "allow_interspersed_args": False},
 )(exec_command)
+
+app.command("import")(import_command)
 
 
 @app.command()

@@ -14,7 +14,8 @@ from packaging.version import Version
 from tests.project.documents import ROOT
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-RUN = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["postgres"]]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+RUN = [*PROJECT["project"]["dependencies"], *EXTRAS["postgres"], *EXTRAS["zstd"]]
 GROUPS = PROJECT["dependency-groups"]
 LOCKS = {
     "run": [*RUN, *GROUPS["build"]],

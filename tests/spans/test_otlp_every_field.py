@@ -116,7 +116,7 @@ def change(message: Message, field: str) -> None:
     elif isinstance(held, bytes):
         setattr(message, field, bytes(byte ^ 1 for byte in held) or b"\x01" * 8)
     elif description.name == "flags":
-        setattr(message, field, held ^ 0x300)
+        setattr(message, field, int(held) ^ 0x300)
     elif description.name in {"code", "kind"}:
         setattr(message, field, held - 1)
     else:

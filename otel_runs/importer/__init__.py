@@ -1,0 +1,1 @@
+"""Files into the run database: what a Collector wrote, protobuf, and what Jaeger exports."""

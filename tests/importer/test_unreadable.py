@@ -1,0 +1,276 @@
+"""What cannot be read is told with its place and the reason, and the rest goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_runs.errors import DecodeError
+from otel_runs.importer import contents, pieces
+from otel_runs.importer.sources import zstd_decompressed
+from otel_runs.store.engine import Database
+from tests.importer.conftest import FILES, Read
+from tests.ingest.contents import Contents, contents_of
+from tests.spans.otlp import LIMITS
+
+WHOLE = FILES / "collector.jsonl"
+LINES = WHOLE.read_bytes().splitlines(keepends=True)
+PROTO = (FILES / "collector-traces.binpb").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"not json\n", "it (9 bytes) is neither JSON nor an OTLP protobuf message"),
+        (b'{"resourceSpans": [\n', "is no JSON"),
+        (b'{"resourceSpans": "x"}\n', "resourceSpans is 'x' (str); expected a list."),
+        (b'{"level": "info", "msg": "started"}\n', "it has the fields level, msg; expected resourceSpans"),
+        (b"[]\n", "it (3 bytes) is neither JSON nor"),
+        (b'{"data": 7}\n', "data is 7 (int); expected a list of traces."),
+        (b'{"data": [7]}\n', "A trace of Jaeger is 7 (int); expected an object with a list of spans."),
+        (b'{"spans": [], "processes": 7}\n', "processes is 7 (int); expected an object."),
+        (b"\xff\xfe\n", "it (3 bytes) is neither JSON nor"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("at", [0, 3, len(LINES)])
+def test_malformed_line_is_told_with_its_number_and_the_others_are_stored(
+    history: Database, read: Read, in_process: Contents, tmp_path: Path, *, line: bytes, why: str, at: int
+) -> None:
+    path = tmp_path / "traces"
+    path.write_bytes(b"".join([*LINES[:at], line, *LINES[at:]]))
+    counts, [problem] = read(path)
+    assert (counts.unreadable, counts.spans, counts.all_fine) == (1, 10, False)
+    assert problem.startswith(f"{path}, line {at + 1}: ")
+    assert why in problem
+    assert contents_of(history) == in_process
+
+
+def test_bad_span_is_told_with_its_line_and_its_neighbours_are_stored(read: Read, tmp_path: Path) -> None:
+    good: dict[str, Any] = {"traceId": "ab" * 16, "spanId": "cd" * 8, "startTimeUnixNano": "1", "endTimeUnixNano": "2"}
+    spans = [good, {**good, "spanId": "zz"}]
+    path = tmp_path / "traces"
+    path.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}) + "\n")
+    counts, problems = read(path)
+    assert (counts.spans, counts.refused, counts.unreadable, counts.all_fine) == (1, 1, 0, False)
+    assert problems == [f"{path}, line 1: Span zz: spanId is 'zz' (str); expected hexadecimal digits."]
+
+
+def jaeger_span(**fields: object) -> dict[str, object]:
+    """A span of Jaeger's with some fields changed."""
+    span: dict[str, object] = {"traceID": "ab", "spanID": "cd", "startTime": 7, "duration": 1, "processID": "p1"}
+    return {**span, **fields}
+
+
+@pytest.mark.parametrize(
+    ("span", "why"),
+    [
+        ("load", "Span None: it is 'load' (str); expected an object."),
+        (jaeger_span(traceID="a" * 33), "expected up to 32 hexadecimal digits."),
+        (jaeger_span(traceID="0"), "Span cd: trace_id is "),
+        (jaeger_span(spanID=""), "spanID is '' (str); expected up to 16 hexadecimal digits."),
+        (jaeger_span(startTime="soon"), "Span cd: startTime is 'soon' (str); expected microseconds, 0 or more."),
+        (jaeger_span(startTime=None), "the start time is missing"),
+        (jaeger_span(duration=-1), "duration is -1 (int); expected microseconds, 0 or more."),
+        (jaeger_span(tags=[7]), "tags is [7] (list); expected a list of objects."),
+        (jaeger_span(tags={}), "tags is {} (dict); expected a list of objects."),
+        (jaeger_span(logs=7), "logs is 7 (int); expected a list of objects."),
+        (jaeger_span(references=[{"refType": "CHILD_OF"}]), "traceID of a reference is None"),
+    ],
+    ids=str,
+)
+def test_bad_span_of_jaeger_is_told_and_its_neighbours_are_stored(
+    read: Read, tmp_path: Path, span: object, why: str
+) -> None:
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps({"data": [{"spans": [span, jaeger_span(spanID="ef")], "processes": {}}]}))
+    counts, [problem] = read(path)
+    assert (counts.spans, counts.refused) == (1, 1)
+    assert why in problem
+
+
+def test_folder_says_to_name_the_files_in_it(read: Read, tmp_path: Path) -> None:
+    counts, [problem] = read(tmp_path, WHOLE)
+    assert problem == f"{tmp_path} is a folder; expected files. Name those in it: {tmp_path / '*'}"
+    assert (counts.unreadable, counts.files, counts.spans) == (1, 1, 10)
+
+
+def test_missing_file_is_told_and_the_others_are_read(read: Read, tmp_path: Path) -> None:
+    counts, [problem] = read(tmp_path / "nowhere", WHOLE)
+    assert problem == f"{tmp_path / 'nowhere'} cannot be opened: No such file or directory."
+    assert (counts.unreadable, counts.files, counts.spans) == (1, 1, 10)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\n", b"  \n\n", b"{}\n", gzip.compress(b""), zstandard.compress(b"")], ids=repr
+)
+def test_empty_file_is_no_fault(read: Read, tmp_path: Path, body: bytes) -> None:
+    path = tmp_path / "traces"
+    path.write_bytes(body)
+    counts, problems = read(path)
+    assert (counts.files, counts.spans, problems) == (1, 0, [])
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+def test_compressed_file_that_ends_early_is_told_and_the_next_file_is_read(
+    read: Read, tmp_path: Path, compress: Any
+) -> None:
+    path = tmp_path / "traces"
+    path.write_bytes(compress(b"".join(LINES * 50))[:-60])
+    counts, problems = read(path, WHOLE)
+    assert counts.spans >= 10
+    assert len(problems) == 1
+    assert problems[0].startswith(f"{path}")
+
+
+def test_compressed_file_that_is_damaged_is_told(read: Read, tmp_path: Path) -> None:
+    for number, compressed in enumerate((gzip.compress(b"".join(LINES)), zstandard.compress(b"".join(LINES)))):
+        path = tmp_path / f"traces-{number}"
+        path.write_bytes(compressed[:40] + b"\x00" * 40 + compressed[80:])
+        counts, problems = read(path)
+        assert counts.unreadable == 1
+        assert problems[0].startswith(f"{path}")
+
+
+def test_message_that_ends_early_is_told_and_those_before_it_are_stored(read: Read, tmp_path: Path) -> None:
+    path = tmp_path / "traces"
+    path.write_bytes(PROTO[:-5])
+    counts, [problem] = read(path)
+    assert (counts.spans, counts.unreadable) == (9, 1)
+    assert problem == f"{path}, message 10: the file ends inside it, 5 bytes before its end."
+
+
+def test_message_of_a_senseless_length_ends_the_file(read: Read, tmp_path: Path) -> None:
+    path = tmp_path / "traces"
+    path.write_bytes(PROTO + b"\xff\xff\xff\xff" + PROTO)
+    counts, [problem] = read(path)
+    assert counts.spans == 10
+    assert (
+        problem
+        == f"{path}, message 11: its length is 4294967295 bytes; expected up to 134217728. The rest is not read."
+    )
+
+
+def test_message_that_is_no_otlp_is_told_and_the_next_is_read(read: Read, tmp_path: Path) -> None:
+    path = tmp_path / "traces"
+    path.write_bytes(b"\x00\x00\x00\x03abc" + PROTO)
+    counts, [problem] = read(path)
+    assert counts.spans == 10
+    assert problem.startswith(f"{path}, message 1: it (3 bytes) is neither JSON nor an OTLP protobuf message")
+
+
+def test_compressed_message_that_is_damaged_or_a_bomb_is_told_and_the_next_is_read(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "LARGEST", 10_000)
+    damaged = zstandard.compress(b"x" * 100)[:-3]
+    bomb = zstandard.compress(b"x" * 10_001)
+    path = tmp_path / "traces"
+    path.write_bytes(b"".join(len(body).to_bytes(4, "big") + body for body in (damaged, bomb)) + PROTO)
+    counts, problems = read(path)
+    assert (counts.spans, counts.unreadable) == (10, 2)
+    assert problems[1] == (
+        f"{path}, message 2: the message has more than 10000 bytes when decompressed; "
+        f"that is no batch of a Collector's."
+    )
+
+
+def test_bomb_is_not_decompressed_beyond_the_limit() -> None:
+    bomb = zstandard.compress(bytes(2**30))
+    with pytest.raises(DecodeError, match="has more than 1000 bytes"):
+        zstd_decompressed(bomb, 1000, "bomb")
+
+
+def test_line_above_the_limit_is_told_and_the_next_is_read(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "LARGEST", 5_000)
+    path = tmp_path / "traces"
+    path.write_bytes(b'{"x": "' + b"x" * 20_000 + b'"}\n' + b"".join(LINES) + b"y" * 6_000)
+    counts, problems = read(path)
+    assert (counts.spans, counts.unreadable) == (10, 2)
+    assert problems == [
+        f"{path}, line {number}: it has more than 5000 bytes; expected a batch of spans a line."
+        for number in (1, len(LINES) + 2)
+    ]
+
+
+def test_document_above_the_limit_is_told(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "LARGEST", 500)
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps(json.loads((FILES / "jaeger-trace-1.json").read_bytes()), indent=1))
+    counts, problems = read(path)
+    assert counts.spans == 0
+    assert problems == [f"{path}: it is one document of more than 500 bytes; expected JSON lines or a part of it."]
+
+
+def test_zstd_without_its_package_says_what_to_install(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    monkeypatch.delitem(sys.modules, "otel_runs.importer.zstd", raising=False)
+    path = tmp_path / "traces.zst"
+    path.write_bytes(zstandard.compress(b"".join(LINES)))
+    within = FILES / "collector-traces-json.zstd"
+    counts, problems = read(path, within, WHOLE)
+    assert problems == [
+        f"{name} is compressed with zstd, which needs a package more: pip install 'otel-runs[zstd]'"
+        for name in (path, within)
+    ]
+    assert counts.spans == 10
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.tuples(st.integers(0, len(PROTO) - 1), st.binary(min_size=1, max_size=3)).map(
+            lambda change: PROTO[: change[0]] + change[1] + PROTO[change[0] + len(change[1]) :]
+        ),
+    )
+)
+def test_any_file_is_read_or_told(body: bytes) -> None:
+    with contextlib.suppress(DecodeError):
+        for piece in pieces.pieces_of(io.BufferedReader(io.BytesIO(body))):
+            found = contents.contents_of(piece.body, LIMITS, "anything")
+            assert isinstance(found, contents.Contents)
+
+
+MEASURED = """
+import resource, sys
+from otel_runs.importer.importer import Importer
+from otel_runs.store.engine import open_database
+with open_database(sys.argv[1]) as database:
+    importer = Importer(database, print, lambda _: None)
+    for name in sys.argv[2:]:
+        importer.read(name)
+print(importer.counts.other_signals, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    line = next(line for line in LINES if b"resourceMetrics" in line).rstrip()
+    padded = json.dumps({**json.loads(line), "padding": "x" * 1_000_000}).encode() + b"\n"
+    small, large = tmp_path / "small.gz", tmp_path / "large.gz"
+    small.write_bytes(gzip.compress(padded * 2, 1))
+    large.write_bytes(gzip.compress(padded * 2, 1) * 150)
+    peaks = []
+    for path in (small, large):
+        command = [sys.executable, "-c", MEASURED, str(tmp_path / "runs.db"), str(path)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=100)
+        count, peak = map(int, done.stdout.split())
+        assert count == (2 if path is small else 300)
+        peaks.append(peak)
+    # KiB. The large one holds 300 MB.
+    assert peaks[1] - peaks[0] < 50_000
