@@ -38,8 +38,44 @@ class StoreAccessError(StoreError):
     """The run database refuses us: missing permission, wrong password, read-only file."""
 
 
+class StoreValueError(StoreError):
+    """The run database refuses a row: its key is taken, or it cannot hold a value. Other rows are not concerned."""
+
+
 class SchemaError(StoreError):
     """The database is not one of ours, or is of a version this package cannot use."""
+
+
+class RequestError(OtelRunsError):
+    """A request to our server that is not answered with success; ``receiver/answers.py`` has the code of each kind."""
+
+
+class UnauthenticatedError(RequestError):
+    """The request does not carry the server's token."""
+
+
+class NotReceivedError(RequestError):
+    """What the request sends is of a kind that is not received here: metrics, or an unknown path."""
+
+
+class TooLargeError(RequestError):
+    """The request is above the limit, as sent or after decompression."""
+
+
+class UnsupportedError(RequestError):
+    """The request is in a content type or compression that is not understood."""
+
+
+class SlowRequestError(RequestError):
+    """The request did not arrive in its time."""
+
+
+class OverloadedError(RequestError):
+    """The server's queue is full; the same request may be sent again soon."""
+
+
+class StoppingError(RequestError):
+    """The server is stopping and takes no more work; another one, or the next, will."""
 
 
 class NotFoundError(OtelRunsError):

@@ -27,6 +27,7 @@ from otel_runs.store.forks import OPENING_PATIENCE_SECONDS, fork_gate
 
 if TYPE_CHECKING:  # these import SQLAlchemy
     from otel_runs.ingest import Ingest
+    from otel_runs.ingest.splitting import RefusedSpan
     from otel_runs.store.engine import Database
 
 logger = logging.getLogger(__name__)
@@ -71,23 +72,29 @@ class RunsSpanExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Store a batch in one transaction, trying again for a while if the database cannot be reached now.
 
+        Spans that cannot be stored at all cost no other span of the batch its row.
+
         Returns:
             SUCCESS when the whole batch is committed, else FAILURE; then ``otel_runs.stats()`` says what failed.
 
         Raises:
-            StoreError: only with ``OTEL_RUNS_STRICT=true``.
+            StoreError: only with ``OTEL_RUNS_STRICT=true``; so are errors of single spans.
         """
         counters.add(received=len(spans))
         with self._exporting, instrumentation_suppressed():
             try:
-                self._save([self._sdk_spans.span_from_sdk(span) for span in spans])
+                refused = self._save([self._sdk_spans.span_from_sdk(span) for span in spans])
             except Exception as exc:
-                self._give_up(spans, exc)
+                self._give_up(len(spans), exc)
                 if is_strict():
                     raise
                 return SpanExportResult.FAILURE
-        counters.add(stored=len(spans))
-        return SpanExportResult.SUCCESS
+            counters.add(stored=len(spans) - len(refused))
+            if refused:
+                self._give_up(len(refused), refused[0].error)
+                if is_strict():
+                    raise refused[0].error
+        return SpanExportResult.FAILURE if refused else SpanExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002  the SDK's signature
         """Nothing waits here: ``export`` returns after the commit."""
@@ -101,8 +108,8 @@ class RunsSpanExporter(SpanExporter):
                 self._database.close()
             self._database = self._ingest = None
 
-    def _save(self, spans: Sequence[Span]) -> None:
-        """Write the batch, pausing between attempts.
+    def _save(self, spans: Sequence[Span]) -> list[RefusedSpan]:
+        """Write the batch, pausing between attempts, and return what the database will never take.
 
         Raises:
             StoreUnavailableError: the database stayed unavailable for ``retry_seconds``.
@@ -111,15 +118,23 @@ class RunsSpanExporter(SpanExporter):
         deadline = time.monotonic() + self._retry_seconds
         for pause in _pauses():
             try:
-                self._opened().save(spans)
+                refused = self._store(spans)
             except StoreUnavailableError as exc:
                 if time.monotonic() + pause > deadline or self._closing.wait(pause):
                     raise
                 self._failures += 1
                 counters.add_error(exc)
             else:
-                self._note_recovery()
-                return
+                if not refused:
+                    self._note_recovery()
+                return refused
+        raise AssertionError  # the pauses do not end
+
+    def _store(self, spans: Sequence[Span]) -> list[RefusedSpan]:
+        ingest = self._opened()
+        from otel_runs.ingest.splitting import save_splitting
+
+        return save_splitting(ingest, spans)
 
     def _opened(self) -> Ingest:
         """The way into the database, which the first batch opens."""
@@ -133,18 +148,18 @@ class RunsSpanExporter(SpanExporter):
                 self._ingest = Ingest(self._database)
         return self._ingest
 
-    def _give_up(self, spans: Sequence[ReadableSpan], error: Exception) -> None:
+    def _give_up(self, spans: int, error: Exception) -> None:
         """Count what is not stored, and say why, once a cause. A spool that keeps the spans for later belongs here."""
         self._failures += 1
         counters.add_error(error)
-        counters.add(failed=len(spans))
+        counters.add(failed=spans)
         cause = f"{type(error).__name__}: {error}"
         if cause in self._causes or len(self._causes) >= _MOST_CAUSES:
             return
         self._causes.add(cause)
         logger.error(
             "%d spans could not be stored: %s. The pipeline goes on; otel_runs.stats() counts; not said again.",
-            len(spans),
+            spans,
             cause,
             exc_info=None if isinstance(error, OtelRunsError) else error,
         )

@@ -25,10 +25,10 @@ from otel_runs.spans.span import Span
 from otel_runs.store.engine import Database
 from otel_runs.store.writer import Writer
 
-_TRIES: Final = 6
+TRIES: Final = 6
 _PAUSE: Final = 0.02
 
-__all__ = ["Ingest"]
+__all__ = ["TRIES", "Ingest"]
 
 
 class Ingest:
@@ -43,11 +43,12 @@ class Ingest:
         self._keep = settings.read_as(settings.METADATA, settings.patterns)
         self._strict = settings.read_as(settings.STRICT, settings.boolean)
 
-    def save(self, spans: Sequence[Span]) -> None:
+    def save(self, spans: Sequence[Span], *, tries: int = TRIES) -> None:
         """Store what the spans say, all or nothing. Storing a span again changes nothing.
 
         Args:
             spans: of any traces, in any order.
+            tries: how often the transaction is run, at most, where writers meet.
 
         Raises:
             StoreError: the database did not take them; StoreUnavailableError if it may later.
@@ -55,20 +56,20 @@ class Ingest:
         """
         facts = [facts_from_span(span, self._keep, strict=self._strict) for span in spans]
         if facts:
-            self._save(facts)
+            self._save(facts, tries)
 
-    def _save(self, facts: Sequence[Facts]) -> None:
+    def _save(self, facts: Sequence[Facts], tries: int) -> None:
         """One transaction, as a whole tried again where writers met: a deadlock, or both made the same row."""
         known: frozenset[str] = frozenset()
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, tries + 1):
             try:
                 self._settle(facts, known)
             except RaceError as exc:
-                if attempt == _TRIES:
+                if attempt == tries:
                     raise
                 known |= exc.traces
             except StoreError as exc:
-                if attempt == _TRIES or not self._database.dialect.transient(exc):
+                if attempt == tries or not self._database.dialect.transient(exc):
                     raise
                 time.sleep(_PAUSE * attempt)
             else:

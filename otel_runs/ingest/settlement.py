@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
-from otel_runs.errors import StoreUnavailableError
+from otel_runs.errors import StoreUnavailableError, StoreValueError
 from otel_runs.ids import run_id_from_trace
 from otel_runs.ingest.declarations import declare_models, insert_models, mentions_of, save_environments
 from otel_runs.ingest.derivation import Derivation
@@ -27,6 +27,13 @@ class RaceError(StoreUnavailableError):
     def __init__(self, traces: Collection[str] = ()) -> None:
         super().__init__("another writer stored a part of this batch at the same moment; try again")
         self.traces = frozenset(traces)
+
+
+def _require_own(id_: str, stored: str, arrived: str) -> None:
+    """Let no trace write the row of another: their ids are equal if the traces begin alike and reuse a span id."""
+    if stored != arrived:
+        msg = f"row {id_} belongs to trace {stored}, which begins like this one and has a span of the same id"
+        raise StoreValueError(msg)
 
 
 class Settlement:
@@ -113,6 +120,9 @@ class Settlement:
         self._lock_too({trace.home for trace in self._known})
         self._lock_too({state.run.parent_run_id for state in self._stored.values()})
         self._stored_rows = self._writer.find_model_runs([id_ for trace in self._known for id_ in trace.model_runs])
+        for trace in self._known:
+            for id_ in trace.model_runs.keys() & self._stored_rows.keys():
+                _require_own(id_, self._stored_rows[id_].trace_id, trace.trace_id)
 
     def _lock_too(self, run_ids: Iterable[str | None]) -> None:
         """Lock runs of which the batch itself did not tell."""
@@ -176,6 +186,8 @@ class Settlement:
         if facts.is_anchor:
             self._runs[run.id] = keyed_part(known, run)
         else:
+            if known is not None and not known.is_placeholder and known.run.run_key is None:
+                _require_own(run.id, known.run.trace_id, trace.trace_id)
             # A root run is in no other run, whatever its span claims.
             self._runs[run.id] = with_stated(known, run._replace(parent_run_id=trace.around.get(run.id)))
 

@@ -12,7 +12,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from otel_runs.errors import SchemaError, StoreAccessError, StoreError, StoreUnavailableError
+from otel_runs.errors import SchemaError, StoreAccessError, StoreError, StoreUnavailableError, StoreValueError
 from otel_runs.store.location import shown
 
 SQLITE_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -31,6 +31,7 @@ class _Failure(NamedTuple):
 
 
 _OTHER: Final = _Failure(StoreError, "failed")
+_REFUSED_ROW: Final = _Failure(StoreValueError, "refuses a row: its key is taken, or it cannot hold a value")
 
 _SQLITE_FAILURES: Final[dict[int | None, _Failure]] = {
     sqlite3.SQLITE_BUSY: _Failure(
@@ -57,6 +58,9 @@ _SQLITE_FAILURES: Final[dict[int | None, _Failure]] = {
         StoreError, "is damaged; move it away (a new one is made) and save its rows with sqlite3's .recover"
     ),
 }
+_SQLITE_FAILURES.update(
+    dict.fromkeys((sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG), _REFUSED_ROW)
+)
 _SQLITE_FAILURES[sqlite3.SQLITE_PERM] = _SQLITE_FAILURES[sqlite3.SQLITE_READONLY]
 _SQLITE_FAILURES[sqlite3.SQLITE_AUTH] = _SQLITE_FAILURES[sqlite3.SQLITE_READONLY]
 
@@ -80,6 +84,9 @@ _POSTGRESQL_FAILURES: Final[dict[str, _Failure]] = {
     "53": _OVERLOADED,
     "40": _OVERLOADED,
     "55P03": _OVERLOADED,
+    "22": _REFUSED_ROW,
+    "23": _REFUSED_ROW,
+    "54": _REFUSED_ROW,
     "57014": _OVERLOADED,
 }
 # While a connection is made libpq gives no state, only the server's sentence.
@@ -163,11 +170,15 @@ def _failure_of(error: BaseException) -> _Failure:
         said = str(error)
         if said.startswith(("no such table", "no such column")) or " has no column named " in said:
             return _UNKNOWN_TABLES
+        if said.startswith("Error binding parameter"):
+            return _REFUSED_ROW
         return _SQLITE_FAILURES.get(sqlite_code(error), _OTHER)
     state = _sqlstate(error)
     if state is not None:
         known = (_POSTGRESQL_FAILURES.get(state[:length]) for length in (5, 3, 2))
         return next((failure for failure in known if failure is not None), _OTHER)
+    if type(error).__name__ == "DataError":  # psycopg's own: text with NUL, a number too wide for its type
+        return _REFUSED_ROW
     if type(error).__name__ not in {"OperationalError", "ConnectionTimeout", "InterfaceError"}:
         return _OTHER
     said = str(error)

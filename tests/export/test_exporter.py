@@ -11,6 +11,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext
 
 from otel_runs.counters import stats
 from otel_runs.errors import StoreError
@@ -145,6 +146,41 @@ def test_strict_raises_what_is_otherwise_counted(
 
     with pytest.raises(StoreError, match=str(file)):
         exporter.export(spans_of(["a"]))
+
+
+def spans_that_claim_one_row() -> list[ReadableSpan]:
+    """Two runs whose trace ids begin alike, each with a step of the same span id."""
+    spans = []
+    for last in (1, 2):
+        trace = (0xABABABABABABABAB << 64) + last
+        parent = SpanContext(trace, 1, is_remote=False)
+        for name, number in (("run", 1), ("step", 2)):
+            context = SpanContext(trace, number, is_remote=False)
+            above = parent if name == "step" else None
+            spans.append(ReadableSpan(f"{name} {last}", context, above, start_time=1, end_time=2))
+    return spans
+
+
+def test_span_that_cannot_be_stored_costs_no_other_its_row(
+    file: Path, exporter: RunsSpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = [*spans_of(["nightly", "load"]), *spans_that_claim_one_row()]
+
+    assert exporter.export(batch) is SpanExportResult.FAILURE
+
+    told = stats()
+    assert (told.spans_received, told.spans_stored, told.spans_failed) == (6, 5, 1)
+    assert {"nightly", "load", "run 1", "run 2"} < names_in(file)
+    assert "1 spans could not be stored: StoreValueError" in caplog.text
+
+
+def test_strict_raises_what_a_single_span_was_refused_for(
+    exporter: RunsSpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_RUNS_STRICT", "true")
+
+    with pytest.raises(StoreError):
+        exporter.export(spans_that_claim_one_row())
 
 
 def test_a_lock_that_goes_away_in_time_costs_nothing_but_time(file: Path) -> None:
