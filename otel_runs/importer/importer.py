@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from otel_runs.errors import DecodeError
@@ -10,6 +10,7 @@ from otel_runs.importer.contents import Contents, contents_of
 from otel_runs.importer.pieces import pieces_of
 from otel_runs.importer.sources import Source, UnopenedError, decompression_errors, open_source
 from otel_runs.ingest import Ingest
+from otel_runs.ingest.splitting import save_splitting
 from otel_runs.spans.limits import limits_from_settings
 from otel_runs.spans.span import Span
 from otel_runs.store.engine import Database
@@ -120,9 +121,9 @@ class Importer:
     def _save(self, where: str) -> None:
         spans, self._waiting = self._waiting, []
         for start in range(0, len(spans), _BATCH):
-            for why in _refused_by_store(self._ingest, spans[start : start + _BATCH]):
+            for refused in save_splitting(self._ingest, spans[start : start + _BATCH]):
                 self._count(spans=-1, refused=1)
-                self._on_problem(f"{where}: {why}")
+                self._on_problem(f"{where}: {refused.reason}")
 
     def _unreadable(self, message: str) -> None:
         self._count(unreadable=1)
@@ -130,9 +131,3 @@ class Importer:
 
     def _count(self, **more: int) -> None:
         self.counts = self.counts._replace(**{name: getattr(self.counts, name) + more[name] for name in more})
-
-
-def _refused_by_store(ingest: Ingest, spans: Sequence[Span]) -> Sequence[str]:
-    """Store the spans; the reasons of those that the database does not take."""
-    ingest.save(spans)
-    return ()

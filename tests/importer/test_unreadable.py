@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import io
 import json
 import subprocess
 import sys
@@ -13,7 +11,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_runs.errors import DecodeError
@@ -22,7 +20,7 @@ from otel_runs.importer.sources import zstd_decompressed
 from otel_runs.store.engine import Database
 from tests.importer.conftest import FILES, Read
 from tests.ingest.contents import Contents, contents_of
-from tests.spans.otlp import LIMITS
+from tests.ingest.stored import stored_runs
 
 WHOLE = FILES / "collector.jsonl"
 LINES = WHOLE.read_bytes().splitlines(keepends=True)
@@ -231,7 +229,7 @@ def test_zstd_without_its_package_says_what_to_install(
     assert counts.spans == 10
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(max_size=60),
@@ -240,11 +238,34 @@ def test_zstd_without_its_package_says_what_to_install(
         ),
     )
 )
-def test_any_file_is_read_or_told(body: bytes) -> None:
-    with contextlib.suppress(DecodeError):
-        for piece in pieces.pieces_of(io.BufferedReader(io.BytesIO(body))):
-            found = contents.contents_of(piece.body, LIMITS, "anything")
-            assert isinstance(found, contents.Contents)
+def test_any_file_is_read_or_told(read: Read, tmp_path: Path, body: bytes) -> None:
+    path = tmp_path / "anything"
+    path.write_bytes(body)
+    counts, problems = read(path)
+    assert counts.all_fine is (problems == [])
+
+
+def test_span_that_claims_the_row_of_another_is_told_and_its_neighbours_are_stored(
+    history: Database, read: Read, tmp_path: Path
+) -> None:
+    """Traces that begin with the same 8 bytes share the ids of their rows: W3C leaves that to chance."""
+    spans = [
+        {
+            "traceId": "ab" * 8 + end * 8,
+            "spanId": "cd" * 8,
+            "parentSpanId": "ef" * 8,
+            "startTimeUnixNano": "7",
+            "kind": 3,
+        }
+        for end in ("01", "02")
+    ]
+    other = {"traceId": "12" * 16, "spanId": "34" * 8, "startTimeUnixNano": "7", "name": "other"}
+    path = tmp_path / "traces"
+    path.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [*spans, other]}]}]}))
+    counts, [problem] = read(path)
+    assert (counts.spans, counts.refused, counts.all_fine) == (2, 1, False)
+    assert problem.startswith(f"{path}: Span cdcdcdcdcdcdcdcd of trace ")
+    assert "other" in [run["name"] for run in stored_runs(history).values()]
 
 
 MEASURED = """
