@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError as ProtobufError
@@ -83,15 +84,18 @@ def _from_protobuf(body: bytes, limits: Limits) -> Contents:
         return Contents(spans_from_protobuf(body, limits), _NOTHING)
     if signal is LogsData:
         return Contents(_NOTHING, started_spans_from_protobuf_logs(body, limits))
-    return Contents(_NOTHING, _NOTHING, others=1)
+    if signal is MetricsData:
+        return Contents(_NOTHING, _NOTHING, others=1)
+    with suppress(DecodeError):
+        decoded = spans_from_protobuf(body, limits)
+        if decoded.spans:  # protobuf reads some of them
+            return Contents(decoded, _NOTHING)
+    msg = f"it ({len(body)} bytes) is neither JSON nor an OTLP protobuf message with spans, log records or metrics."
+    raise DecodeError(msg)
 
 
-def _signal_of(body: bytes) -> type[Message]:
-    """What kind of message it is. The wire does not say: what would be a span's id decides, and so on.
-
-    Raises:
-        DecodeError: it is none of these.
-    """
+def _signal_of(body: bytes) -> type[Message] | None:
+    """What kind of message it is. The wire does not say: what would be a span's id decides, and so on."""
     if not body:
         return TracesData
     for kind, has in _SIGNS.items():
@@ -102,8 +106,7 @@ def _signal_of(body: bytes) -> type[Message]:
             continue
         if any(has(message)):
             return kind
-    msg = f"it ({len(body)} bytes) is neither JSON nor an OTLP protobuf message with spans, log records or metrics."
-    raise DecodeError(msg)
+    return None
 
 
 def _spans(message: TracesData) -> Iterator[bool]:

@@ -11,6 +11,8 @@ _NO_SPAN: Final = "0" * 16
 _TRACE_DIGITS: Final = 32
 _SPAN_DIGITS: Final = 16
 _SHOWN: Final = 40
+_TOLD: Final = 100
+_FURTHER: Final = "A further span cannot be kept, as those before it."
 
 
 class Decoded(NamedTuple):
@@ -18,13 +20,19 @@ class Decoded(NamedTuple):
 
     spans: list[Span]
     refused: list[str]
-    """One message a span (or log record of ours) that is not among ``spans``: which and why."""
+    """One message a span (or log record of ours) that is not among ``spans``: which and why. Of very many, only the
+    first ones say that."""
     ignored: int = 0
     """Log records that are not ours; to ignore them is no fault."""
 
 
 class RefusedError(ValueError):
     """One span cannot be kept; the others can. The message says why; who collects it says which span."""
+
+
+def tell(refused: list[str], which: str, why: object) -> None:
+    """Add a message. Beyond some, one text stands for all: a request may hold millions of bad spans."""
+    refused.append(f"{which}: {why}" if len(refused) < _TOLD else _FURTHER)
 
 
 def shown(value: object) -> str:

@@ -16,7 +16,7 @@ import orjson
 
 from otel_runs import attributes as key
 from otel_runs.errors import DecodeError
-from otel_runs.spans.decoded import Decoded, RefusedError, parent_id_of, refuse_without_identity, shown
+from otel_runs.spans.decoded import Decoded, RefusedError, parent_id_of, refuse_without_identity, shown, tell
 from otel_runs.spans.json_values import bytes_of, integer_of
 from otel_runs.spans.limits import Limits
 from otel_runs.spans.span import NO_ATTRIBUTES, Attributes, Event, Link, Resource, Span, SpanKind, StatusCode
@@ -67,7 +67,7 @@ def spans_from_jaeger(document: Json, limits: Limits) -> Decoded:
                 decoded.spans.append(_span(found, resources, limits))
             except RefusedError as exc:
                 id_ = found.get("spanID") if isinstance(found, dict) else None
-                decoded.refused.append(f"Span {str(id_)[:32]}: {exc}")
+                tell(decoded.refused, f"Span {str(id_)[:32]}", exc)
     return decoded
 
 

@@ -14,7 +14,7 @@ import orjson
 
 from otel_runs import attributes as key
 from otel_runs.errors import DecodeError
-from otel_runs.spans.decoded import Decoded, RefusedError, parent_id_of, refuse_without_identity, shown
+from otel_runs.spans.decoded import Decoded, RefusedError, parent_id_of, refuse_without_identity, shown, tell
 from otel_runs.spans.json_values import attributes_of, id_of, integer_of
 from otel_runs.spans.limits import Limits
 from otel_runs.spans.span import Event, Link, Resource, Span, SpanKind, StatusCode
@@ -97,7 +97,7 @@ def spans_from_document(document: Json, limits: Limits) -> Decoded:
         try:
             decoded.spans.append(_span(found, resource, scope_name, limits))
         except RefusedError as exc:
-            decoded.refused.append(f"Span {_shown_id(found)}: {exc}")
+            tell(decoded.refused, f"Span {_shown_id(found)}", exc)
     return decoded
 
 
@@ -114,7 +114,7 @@ def started_spans_from_document(document: Json, limits: Limits) -> Decoded:
         try:
             spans.append(_started(record, event_name, resource, scope_name, limits))
         except RefusedError as exc:
-            refused.append(f"Log record of span {_shown_id(record)}: {exc}")
+            tell(refused, f"Log record of span {_shown_id(record)}", exc)
     return Decoded(spans, refused, ignored)
 
 

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from google.protobuf.message import DecodeError as ProtobufError
 from google.protobuf.message import Message
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import SpanFlags, TracesData
 
 from otel_runs import attributes as key
 from otel_runs.errors import DecodeError
-from otel_runs.spans.decoded import Decoded, RefusedError, parent_id_of, refuse_without_identity
+from otel_runs.spans.decoded import Decoded, RefusedError, parent_id_of, refuse_without_identity, tell
+from otel_runs.spans.protobuf_repair import repaired
 from otel_runs.spans.span import NO_ATTRIBUTES, Attributes, Event, Link, Resource, Span, SpanKind, StatusCode
 from otel_runs.spans.started import is_start, started_span
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import KeyValue
-    from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
     from otel_runs.spans.limits import Limits
 
@@ -47,7 +47,10 @@ def spans_from_protobuf(body: bytes, limits: Limits) -> Decoded:
         DecodeError: the body is no such message.
     """
     decoded = Decoded([], [])
-    for resource_spans in _parsed(TracesData, body).resource_spans:
+    message, unreadable = _parsed(TracesData, body, OtlpSpan.SPAN_ID_FIELD_NUMBER)
+    for id_ in unreadable:
+        tell(decoded.refused, f"Span {id_[:8].hex()}", _UNREADABLE)
+    for resource_spans in message.resource_spans:
         # One object for all its spans: the mapping reads it once.
         resource = Resource(_attributes(resource_spans.resource.attributes, limits))
         for scope_spans in resource_spans.scope_spans:
@@ -56,7 +59,7 @@ def spans_from_protobuf(body: bytes, limits: Limits) -> Decoded:
                 try:
                     decoded.spans.append(_span(span, resource, scope_name, limits))
                 except RefusedError as exc:
-                    decoded.refused.append(f"Span {span.span_id[:8].hex()}: {exc}")
+                    tell(decoded.refused, f"Span {span.span_id[:8].hex()}", exc)
     return decoded
 
 
@@ -72,8 +75,10 @@ def started_spans_from_protobuf_logs(body: bytes, limits: Limits) -> Decoded:
     """
     spans: list[Span] = []
     refused: list[str] = []
-    ignored = 0
-    for resource_logs in _parsed(LogsData, body).resource_logs:
+    message, unreadable = _parsed(LogsData, body, LogRecord.SPAN_ID_FIELD_NUMBER)
+    # Ours are always readable: what others log, text that is not UTF-8 among it, is ignored either way.
+    ignored = len(unreadable)
+    for resource_logs in message.resource_logs:
         resource = Resource(_attributes(resource_logs.resource.attributes, limits))
         for scope_logs in resource_logs.scope_logs:
             for record in scope_logs.log_records:
@@ -84,18 +89,29 @@ def started_spans_from_protobuf_logs(body: bytes, limits: Limits) -> Decoded:
                 try:
                     spans.append(_started(record, event_name, resource, scope_logs.scope.name, limits))
                 except RefusedError as exc:
-                    refused.append(f"Log record of span {record.span_id[:8].hex()}: {exc}")
+                    tell(refused, f"Log record of span {record.span_id[:8].hex()}", exc)
     return Decoded(spans, refused, ignored)
 
 
-def _parsed(kind: type[M], body: bytes) -> M:
+def _parsed(kind: type[M], body: bytes, id_field: int) -> tuple[M, list[bytes]]:
+    """The message, and the span ids of entries that had to be taken out of it."""
     message: M = kind()
     try:
         message.ParseFromString(body)
     except ProtobufError as exc:
-        msg = f"The body ({len(body)} bytes) is no OTLP protobuf message {kind.__name__}: {exc}."
-        raise DecodeError(msg) from exc
-    return message
+        try:
+            rest = repaired(body, kind, id_field)
+            message.ParseFromString(rest.body)
+        except (ValueError, ProtobufError):
+            msg = f"The body ({len(body)} bytes) is no OTLP protobuf message {kind.__name__}: {exc}."
+            raise DecodeError(msg) from exc
+        return message, rest.refused
+    return message, []
+
+
+_UNREADABLE: Final = (
+    "protobuf cannot read it: a text in it is not UTF-8, or lists and mappings are nested more than 30 levels deep."
+)
 
 
 def _span(span: OtlpSpan, resource: Resource, scope_name: str, limits: Limits) -> Span:

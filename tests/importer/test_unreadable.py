@@ -13,6 +13,7 @@ import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from otel_runs.errors import DecodeError
 from otel_runs.importer import contents, pieces
@@ -295,3 +296,18 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         peaks.append(peak)
     # KiB. The large one holds 300 MB.
     assert peaks[1] - peaks[0] < 50_000
+
+
+def test_protobuf_file_with_text_that_is_not_utf8_costs_that_span_only(
+    history: Database, read: Read, tmp_path: Path
+) -> None:
+    message = TracesData()
+    of_scope = message.resource_spans.add().scope_spans.add()
+    for number, name in enumerate(("before", "XXXX", "after"), 1):
+        of_scope.spans.add(trace_id=bytes([number] * 16), span_id=b"\x02" * 8, name=name, start_time_unix_nano=10**18)
+    path = tmp_path / "request"
+    path.write_bytes(message.SerializeToString().replace(b"XXXX", b"\xff" * 4))
+    counts, [problem] = read(path)
+    assert (counts.spans, counts.refused, counts.unreadable) == (2, 1, 0)
+    assert "a text in it is not UTF-8" in problem
+    assert sorted(run["name"] for run in stored_runs(history).values()) == ["after", "before"]
