@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from otel_runs.cli import exits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.progress import Progress
 
@@ -98,21 +99,26 @@ def _many(number: int, one: str, more: str = "") -> str:
     return f"{number:,} {one if number == 1 else more or f'{one}s'}"
 
 
-def _progress() -> Progress:
-    """A bar on standard error while it is a terminal; it leaves nothing behind."""
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on standard error while that is a terminal; it leaves nothing behind."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    return Progress(
+    progress = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
     )
+    if not console.is_terminal:  # a bar that is disabled still prints an empty line, in older versions of rich
+        yield progress
+        return
+    with progress:
+        yield progress
 
 
 class _Bar:

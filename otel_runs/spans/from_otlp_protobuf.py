@@ -5,11 +5,12 @@ Source: opentelemetry-proto trace/v1/trace.proto, logs/v1/logs.proto, common/v1/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError as ProtobufError
 from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
@@ -213,12 +214,20 @@ _TEXTS: Final = frozenset({AnyValue.STRING_VALUE_FIELD_NUMBER, AnyValue.BYTES_VA
 
 
 def _event_name(record: LogRecord) -> str:
-    # The field came with opentelemetry-proto 1.30; older ones know the attribute only.
-    return getattr(record, "event_name", "") or next(_named(record, key.EVENT_NAME), "")
+    name = _own_event_name(record)
+    return name or next((pair.value.string_value for pair in record.attributes if pair.key == key.EVENT_NAME), "")
 
 
-def _named(record: LogRecord, name: str) -> Iterator[str]:
-    return (pair.value.string_value for pair in record.attributes if pair.key == name)
+def _own_event_name(record: LogRecord) -> str:
+    if _KNOWS_EVENT_NAMES:
+        return record.event_name
+    unknown = [field.data for field in UnknownFieldSet(record) if field.field_number == _EVENT_NAME_FIELD]
+    return unknown[-1].decode(errors="replace") if unknown and isinstance(unknown[-1], bytes) else ""
+
+
+_KNOWS_EVENT_NAMES: Final = "event_name" in LogRecord.DESCRIPTOR.fields_by_name
+"""False with opentelemetry-proto before 1.30."""
+_EVENT_NAME_FIELD: Final = 12
 
 
 def _started(record: LogRecord, event_name: str, resource: Resource, scope_name: str, limits: Limits) -> Span:
