@@ -128,10 +128,10 @@ class _Bar:
         from otel_runs.importer.sources import size_of
 
         self._sizes = {name: size_of(name) for name in files}
-        known = [size for size in self._sizes.values() if size is not None]
+        known = [size for size in map(self._sizes.get, files) if size is not None]
         self._before = 0
         self._progress = progress
-        self._task = progress.add_task("Importing", total=sum(known) if len(known) == len(self._sizes) else None)
+        self._task = progress.add_task("Importing", total=sum(known) if len(known) == len(files) else None)
 
     def show(self, position: int) -> None:
         self._progress.update(self._task, completed=self._before + position)

@@ -100,6 +100,8 @@ class Importer:
                 self._unreadable(f"{where}: {exc}")
                 continue
             self._take(contents, where)
+            if len(self._waiting) >= _BATCH:
+                self._save(source.name)
 
     def _take(self, contents: Contents, where: str) -> None:
         traces, logs, others = contents
@@ -115,15 +117,13 @@ class Importer:
         )
         self._waiting += traces.spans
         self._waiting += logs.spans
-        if len(self._waiting) >= _BATCH:
-            self._save(where)
 
-    def _save(self, where: str) -> None:
+    def _save(self, name: str) -> None:
         spans, self._waiting = self._waiting, []
         for start in range(0, len(spans), _BATCH):
             for refused in save_splitting(self._ingest, spans[start : start + _BATCH]):
                 self._count(spans=-1, refused=1)
-                self._on_problem(f"{where}: {refused.reason}")
+                self._on_problem(f"{name}: {refused.reason}")
 
     def _unreadable(self, message: str) -> None:
         self._count(unreadable=1)

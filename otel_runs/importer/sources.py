@@ -60,7 +60,8 @@ def open_source(name: str) -> Iterator[Source]:
         msg = f"{name} cannot be opened: {exc.strerror or exc}."
         raise UnopenedError(msg) from exc
     with raw:
-        yield Source(name, _decompressed(raw, name), raw)
+        # A pipe has no place to tell.
+        yield Source(name, _decompressed(raw, name), raw if raw.seekable() else None)
 
 
 def size_of(name: str) -> int | None:

@@ -93,6 +93,14 @@ def test_standard_input_is_read_like_a_file(tmp_path: Path, name: str) -> None:
     assert done.stdout.startswith(b"Imported ")
 
 
+def test_pipe_that_is_named_like_a_file_is_read(tmp_path: Path) -> None:
+    program = shutil.which("otel-runs", path=str(Path(sys.executable).parent))
+    line = f"{program} import --db {tmp_path / 'runs.db'} <(gzip -c {WHOLE}) {WHOLE}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, check=False, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"Imported 20 spans and the start of 4 spans from 2 files.")
+
+
 def test_database_that_takes_nothing_is_the_error(otel_runs: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     path.write_bytes(b"no database" * 100)
