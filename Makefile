@@ -61,12 +61,12 @@ UV_LOCK = env -u UV_FIND_LINKS .venv/bin/uv pip compile pyproject.toml --quiet -
 
 lock: .venv/installed ## Renew the lock files
 	$(UV_LOCK) -o requirements/run.txt
-	$(UV_LOCK) -o requirements/dev.txt --group test --group newest --group check
-	$(UV_LOCK) -o requirements/bench.txt --group test --group bench
+	$(UV_LOCK) -o requirements/dev.txt --extra server --group test --group newest --group check
+	$(UV_LOCK) -o requirements/bench.txt --extra server --group test --group bench
 	@# The instrumentation packages of OpenTelemetry 1.27 import pkg_resources, on which newer setuptools warn or fail; the lowest typer
 	@# does not know click 8.2.
-	printf 'setuptools<80\nclick<8.2\n' | $(UV_LOCK) -o requirements/lowest.txt --group test --resolution lowest-direct --constraint -
-	echo 'sqlalchemy<2.1' | $(UV_LOCK) -o requirements/sqlalchemy-2.0.txt --group test --constraint -
+	printf 'setuptools<80\nclick<8.2\n' | $(UV_LOCK) -o requirements/lowest.txt --extra server --group test --resolution lowest-direct --constraint -
+	echo 'sqlalchemy<2.1' | $(UV_LOCK) -o requirements/sqlalchemy-2.0.txt --extra server --group test --constraint -
 
 clean: ## Remove the environments and all that the tools left behind
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* dist

@@ -76,6 +76,32 @@ LIMIT_DEPTH: Final = Setting(
     "Levels of lists and mappings that are read of an attribute that arrives as OTLP, 64 at most; what is deeper is "
     "null. The metadata column keeps 32.",
 )
+SERVER_TOKEN: Final = Setting(
+    "OTEL_RUNS_SERVER_TOKEN",
+    None,
+    "otel-runs serve: the token that clients must send as 'Authorization: Bearer <token>'. Without one everybody is "
+    "let in who reaches the port.",
+)
+SERVER_TOKEN_FILE: Final = Setting(
+    "OTEL_RUNS_SERVER_TOKEN_FILE", None, "otel-runs serve: a file that holds the token, instead of the variable."
+)
+SERVER_REQUEST_BYTES: Final = Setting(
+    "OTEL_RUNS_SERVER_REQUEST_BYTES",
+    "20971520",
+    "otel-runs serve: the largest request, in bytes, as it is sent and after decompression. Above: 413, "
+    "RESOURCE_EXHAUSTED.",
+)
+SERVER_QUEUE_BYTES: Final = Setting(
+    "OTEL_RUNS_SERVER_QUEUE_BYTES",
+    "33554432",
+    "otel-runs serve: bytes of requests, as they were sent, that may wait to be written. Above, clients are asked to "
+    "send again (503 with Retry-After, RESOURCE_EXHAUSTED with RetryInfo).",
+)
+SERVER_LOG_SECONDS: Final = Setting(
+    "OTEL_RUNS_SERVER_LOG_SECONDS",
+    "60",
+    "otel-runs serve: seconds between two lines in its log that say what came in since; 0 writes none.",
+)
 
 SETTINGS: Final[tuple[Setting, ...]] = (
     DB,
@@ -88,6 +114,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     LIMIT_LINKS,
     LIMIT_TEXT,
     LIMIT_DEPTH,
+    SERVER_TOKEN,
+    SERVER_TOKEN_FILE,
+    SERVER_REQUEST_BYTES,
+    SERVER_QUEUE_BYTES,
+    SERVER_LOG_SECONDS,
 )
 
 

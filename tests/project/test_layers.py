@@ -16,7 +16,8 @@ LAYERS: list[set[str]] = [
     {"mapping"},
     {"store"},
     {"ingest", "query"},
-    {"instrument", "exporter", "id_generator", "importer", "launch", "processor", "setup"},
+    {"instrument", "exporter", "id_generator", "importer", "launch", "processor", "receiver", "setup"},
+    {"server"},
     {"cli", "demo"},
 ]
 """Left to right. Rooms of one layer may know each other, where ``MUST_NOT_KNOW`` does not say otherwise."""
@@ -38,6 +39,8 @@ MUST_NOT_KNOW: dict[str, set[str]] = {
     "exporter": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument"},
     "id_generator": SQL | TERMINAL | STORE | READ_SIDE,
     "importer": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.exporter"},
+    "receiver": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.exporter", "otel_runs.store"},
+    "server": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.exporter"},
     "cli": SQL | OTEL | {"otel_runs.store.tables", "otel_runs.ingest", "otel_runs.mapping"},
 }
 """What a room must not import, ours and others'."""

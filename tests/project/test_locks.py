@@ -16,13 +16,14 @@ from tests.project.documents import ROOT
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 RUN = [*PROJECT["project"]["dependencies"], *EXTRAS["postgres"], *EXTRAS["zstd"]]
+SERVER = EXTRAS["server"]
 GROUPS = PROJECT["dependency-groups"]
 LOCKS = {
     "run": [*RUN, *GROUPS["build"]],
-    "dev": [*RUN, *GROUPS["build"], *GROUPS["test"], *GROUPS["check"]],
-    "bench": [*RUN, *GROUPS["build"], *GROUPS["test"], *GROUPS["bench"]],
-    "lowest": [*RUN, *GROUPS["build"], *GROUPS["test"]],
-    "sqlalchemy-2.0": [*RUN, *GROUPS["build"], *GROUPS["test"]],
+    "dev": [*RUN, *SERVER, *GROUPS["build"], *GROUPS["test"], *GROUPS["check"]],
+    "bench": [*RUN, *SERVER, *GROUPS["build"], *GROUPS["test"], *GROUPS["bench"]],
+    "lowest": [*RUN, *SERVER, *GROUPS["build"], *GROUPS["test"]],
+    "sqlalchemy-2.0": [*RUN, *SERVER, *GROUPS["build"], *GROUPS["test"]],
 }
 """Lock file -> what it is made from."""
 
@@ -60,7 +61,7 @@ def test_lowest_lock_holds_the_lowest_versions_that_the_package_promises() -> No
     locked = versions_of("lowest")
     floors = {
         canonicalize_name(requirement.name): Version(specifier.version)
-        for requirement in map(Requirement, RUN)
+        for requirement in map(Requirement, [*RUN, *SERVER])
         for specifier in requirement.specifier
         if specifier.operator == ">="
     }

@@ -1,0 +1,72 @@
+"""Where both receivers bring their requests: who may come in, what becomes of it, whether there is room for more."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+
+from otel_runs.errors import RequestError, UnauthenticatedError
+from otel_runs.receiver.answers import Answer, answer_to
+from otel_runs.receiver.intake import Intake
+from otel_runs.receiver.meters import Meters
+from otel_runs.receiver.request import Outcome, Request
+
+logger = logging.getLogger(__name__)
+
+
+class Desk:
+    """Takes requests inside an event loop.
+
+    Args:
+        intake: where they wait.
+        meters: told of everything.
+        token: that clients must show (RFC 6750, ``Authorization: Bearer ...``); None lets everybody in.
+        most_bytes: of one request, as sent and after decompression.
+    """
+
+    def __init__(self, intake: Intake, meters: Meters, *, token: str | None, most_bytes: int) -> None:
+        self._intake = intake
+        self._meters = meters
+        self._token = token
+        self.most_bytes = most_bytes
+
+    def admit(self, authorization: str | None, size: int = 0) -> None:
+        """Decide, before its body is read, whether a request comes in.
+
+        Args:
+            authorization: the header or metadata of this name.
+            size: of the body in bytes, as far as its sender told.
+
+        Raises:
+            UnauthenticatedError: it does not show the token.
+            OverloadedError: there is no room for it now.
+            StoppingError: the server takes no more work.
+        """
+        if self._token is not None:
+            scheme, _, shown = (authorization or "").partition(" ")
+            # Compared in a time that does not tell how much of it was right.
+            if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), self._token.encode()):
+                msg = "This server wants a token: send 'Authorization: Bearer <token>' with the right one."
+                raise UnauthenticatedError(msg)
+        self._intake.require_room(size)
+
+    async def store(self, request: Request, protocol: str) -> Outcome:
+        """Queue a request, and wait until it is committed.
+
+        Raises:
+            OtelRunsError: as ``Intake.submit`` and its outcome.
+        """
+        start = time.perf_counter()
+        outcome = await asyncio.wrap_future(self._intake.submit(request))
+        self._meters.add_outcome(protocol, outcome, time.perf_counter() - start)
+        return outcome
+
+    def failed(self, protocol: str, error: BaseException) -> Answer:
+        """Count a request that failed, and say how to answer it."""
+        self._meters.add_failure(protocol, error)
+        answer = answer_to(error)
+        if answer.retry_seconds is None and not isinstance(error, RequestError):
+            logger.warning("A request over %s was refused: %s", protocol, answer.message)
+        return answer

@@ -1,0 +1,121 @@
+"""OTLP over gRPC, and gRPC's own health service.
+
+Handlers take the bytes of a message, so that a message that cannot be read is answered by us, with the reason.
+
+Source: OpenTelemetry Protocol specification, "OTLP/gRPC"; opentelemetry-proto collector/*/v1/*_service.proto.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, NoReturn
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from otel_runs.errors import DecodeError, NotReceivedError, SlowRequestError
+from otel_runs.receiver.answers import Answer
+from otel_runs.receiver.desk import Desk
+from otel_runs.receiver.messages import encoded, response, status
+from otel_runs.receiver.over_http import METRICS_ARE_NOT_RECEIVED, Readiness
+from otel_runs.receiver.request import Request, Signal
+
+PROTOCOL: Final = "grpc"
+MESSAGE_SECONDS: Final = 30.0
+"""In which a request's message must have arrived."""
+
+_SERVICES: Final[dict[str, Signal]] = {
+    "opentelemetry.proto.collector.trace.v1.TraceService": "traces",
+    "opentelemetry.proto.collector.logs.v1.LogsService": "logs",
+}
+_METRICS: Final = "opentelemetry.proto.collector.metrics.v1.MetricsService"
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+
+Handler = Callable[[AsyncIterator[bytes], Any], Awaitable[bytes]]
+
+
+def grpc_server(desk: Desk, readiness: Readiness) -> grpc.aio.Server:
+    """The server behind the gRPC port, without a port yet."""
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", desk.most_bytes),
+            # A second server on the same port must fail, not take a half of the spans.
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_concurrent_streams", _STREAMS),
+        ],
+        compression=grpc.Compression.NoCompression,
+    )
+
+    async def metrics(_messages: AsyncIterator[bytes], context: Any) -> bytes:
+        await _abort(context, desk.failed(PROTOCOL, NotReceivedError(METRICS_ARE_NOT_RECEIVED)))
+
+    exports = {service: _receiver(desk, signal) for service, signal in _SERVICES.items()}
+    for service, export in {**exports, _METRICS: metrics}.items():
+        handlers = {"Export": grpc.stream_unary_rpc_method_handler(export)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    health_pb2_grpc.add_HealthServicer_to_server(_Health(readiness), server)
+    return server
+
+
+_STREAMS: Final = 100
+"""Requests at once on one connection."""
+
+
+def _receiver(desk: Desk, signal: Signal) -> Handler:
+    """What answers the requests of one signal.
+
+    A handler of a stream: on the wire it is the same, and the message is not read before there is room for it.
+    """
+
+    async def export(messages: AsyncIterator[bytes], context: Any) -> bytes:
+        try:
+            desk.admit(_authorization(context))
+            outcome = await desk.store(Request(signal, "protobuf", await _message(messages)), PROTOCOL)
+        except Exception as exc:  # noqa: BLE001  every error has its answer
+            await _abort(context, desk.failed(PROTOCOL, exc))
+        return encoded(response(signal, outcome), "protobuf")
+
+    return export
+
+
+async def _message(messages: AsyncIterator[bytes]) -> bytes:
+    try:
+        async with asyncio.timeout(MESSAGE_SECONDS):
+            body = await anext(aiter(messages), None)
+    except TimeoutError as exc:
+        msg = f"The message did not arrive within {MESSAGE_SECONDS:g} seconds; send it again."
+        raise SlowRequestError(msg) from exc
+    if body is None:
+        msg = "The call came without a message; expected one."
+        raise DecodeError(msg)
+    return body
+
+
+def _authorization(context: Any) -> str | None:
+    found = (value for name, value in context.invocation_metadata() or () if name == "authorization")
+    value = next(found, None)
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+async def _abort(context: Any, answer: Answer) -> NoReturn:
+    details = (("grpc-status-details-bin", status(answer).SerializeToString()),)
+    await context.abort(_CODES[answer.grpc], answer.message, details)
+    raise AssertionError  # abort raises
+
+
+class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # published without types
+    """Says that the server serves while its database can be reached."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        super().__init__()
+        self._readiness = readiness
+
+    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802  gRPC's name
+        """Of the whole server, or one of its services."""
+        if request.service and request.service not in _SERVICES:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.service} is no service here.")
+        is_ready = await self._readiness() is None
+        return health_pb2.HealthCheckResponse(status=_SERVING if is_ready else _NOT_SERVING)

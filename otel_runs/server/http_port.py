@@ -1,0 +1,113 @@
+"""The HTTP port: uvicorn inside the server's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import h11
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from otel_runs.server.options import Tls
+
+HEAD_SECONDS: Final = 10.0
+"""In which a request's line and headers must have arrived."""
+_IDLE_SECONDS: Final = 75
+"""That a connection may rest between two requests."""
+_HEAD_BYTES: Final = 16_384
+_CONNECTIONS: Final = 500
+"""At once; what comes above is answered with 503."""
+_STOP_SECONDS: Final = 5
+
+
+class HttpPort:
+    """Answers HTTP requests.
+
+    Args:
+        app: that answers.
+        listening: the socket; belongs to this from now on.
+        tls: certificate and key; None is plain HTTP.
+    """
+
+    def __init__(self, app: Starlette, listening: socket.socket, tls: Tls | None) -> None:
+        self._socket = listening
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                # Pure Python, but with a limit for headers; requests are few and large here.
+                http=_PatientProtocol,
+                ws="none",
+                lifespan="off",
+                loop="asyncio",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=_CONNECTIONS,
+                h11_max_incomplete_event_size=_HEAD_BYTES,
+                timeout_keep_alive=_IDLE_SECONDS,
+                timeout_graceful_shutdown=_STOP_SECONDS,
+                ssl_certfile=tls.certificate if tls else None,
+                ssl_keyfile=tls.key if tls else None,
+            )
+        )
+        self._serving: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._serving = asyncio.create_task(self._server.serve([self._socket]))
+
+    async def stop(self) -> None:
+        """Finish what is being answered, and close the port."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            await self._serving
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _PatientProtocol(H11Protocol):
+    """A connection on which a request's headers may not take for ever.
+
+    uvicorn waits without limit for the first request, and for the end of headers that have begun; a few thousand such
+    connections would keep everybody else out.
+    """
+
+    _limit: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._limit is not None:
+            self._limit.cancel()
+
+    def _watch_head(self) -> None:
+        waits = self.conn.their_state is h11.IDLE
+        if waits and self._limit is None:
+            self._limit = self.loop.call_later(HEAD_SECONDS, self._close_unless_answering)
+        elif not waits and self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+    def _close_unless_answering(self) -> None:
+        self._limit = None
+        if self.conn.their_state is h11.IDLE:
+            self.transport.close()

@@ -1,0 +1,79 @@
+"""What a server is started with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from otel_runs import settings
+from otel_runs.errors import SettingsError
+from otel_runs.server.address import Address
+from otel_runs.spans.limits import Limits, limits_from_settings
+
+
+class Tls(NamedTuple):
+    """Files in PEM form."""
+
+    certificate: Path
+    key: Path
+
+
+class Options(NamedTuple):
+    """Everything that a user can choose."""
+
+    otlp_grpc: Address
+    otlp_http: Address
+    database: str | None
+    token: str | None
+    """That clients must show; None lets everybody in."""
+    tls: Tls | None
+    limits: Limits
+    most_bytes: int
+    """Of one request, as sent and after decompression."""
+    queue_bytes: int
+    """Of all requests that wait."""
+    log_seconds: float
+    """Between two lines in the log that say what came in; 0 writes none."""
+
+
+def options_from_settings(
+    *,
+    otlp_grpc: Address,
+    otlp_http: Address,
+    database: str | None,
+    tls: Tls | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Options:
+    """The options: what the command line says, and the settings of the environment.
+
+    Raises:
+        SettingsError: a setting cannot be used.
+    """
+    return Options(
+        otlp_grpc=otlp_grpc,
+        otlp_http=otlp_http,
+        database=database,
+        token=_token(environ),
+        tls=tls,
+        limits=limits_from_settings(environ),
+        most_bytes=settings.read_as(settings.SERVER_REQUEST_BYTES, settings.whole_number, environ),
+        queue_bytes=settings.read_as(settings.SERVER_QUEUE_BYTES, settings.whole_number, environ),
+        log_seconds=settings.read_as(settings.SERVER_LOG_SECONDS, settings.seconds, environ),
+    )
+
+
+def _token(environ: Mapping[str, str]) -> str | None:
+    file = settings.read(settings.SERVER_TOKEN_FILE, environ)
+    if file is None:
+        return settings.read(settings.SERVER_TOKEN, environ)
+    try:
+        token = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        msg = f"{settings.SERVER_TOKEN_FILE.env} is {file!r}, which cannot be read: {exc}"
+        raise SettingsError(msg) from exc
+    if not token:
+        msg = f"{settings.SERVER_TOKEN_FILE.env} is {file!r}, which is empty; expected the token that clients must send"
+        raise SettingsError(msg)
+    return token

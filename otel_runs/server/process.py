@@ -1,0 +1,66 @@
+"""The server as a process: its log, its signals, its line of standard output."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from types import FrameType
+
+from otel_runs.server.options import Options
+from otel_runs.server.run_server import RunServer
+
+logger = logging.getLogger(__name__)
+
+
+def run_process(options: Options) -> bool:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Returns:
+        Whether everything that was accepted is committed.
+
+    Raises:
+        OtelRunsError: the server cannot start.
+    """
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("otel_runs").setLevel(logging.INFO)
+    # What clients do wrong is answered and counted; a line for each would let them fill the disk.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    _warn(options)
+    return asyncio.run(_serve(options))
+
+
+async def _serve(options: Options) -> bool:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask_to_stop(number: int, _frame: FrameType | None) -> None:
+        logger.info("%s: writing what was accepted, then stopping.", signal.Signals(number).name)
+        loop.call_soon_threadsafe(stop.set)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask_to_stop)
+    server = RunServer(options)
+    ports = await server.start()
+    print(  # noqa: T201  for programs that start the server and want to know its ports
+        f"otel-runs serve: ready otlp-grpc={ports.otlp_grpc} otlp-http={ports.otlp_http} db={server.place}", flush=True
+    )
+    await stop.wait()
+    is_done = await server.stop()
+    if not is_done:
+        logger.error("Not everything could be written in time; its senders were asked to send it again.")
+    return is_done
+
+
+def _warn(options: Options) -> None:
+    open_to_others = [str(each) for each in (options.otlp_grpc, options.otlp_http) if not each.is_loopback]
+    if open_to_others and options.token is None:
+        logger.warning(
+            "Whoever reaches %s can write runs: set OTEL_RUNS_SERVER_TOKEN, or listen on 127.0.0.1.",
+            " and ".join(open_to_others),
+        )
+    if open_to_others and options.token is not None and options.tls is None:
+        logger.warning(
+            "The token travels unencrypted: give --tls-cert and --tls-key, or put a proxy with TLS in front."
+        )

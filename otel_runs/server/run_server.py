@@ -1,0 +1,156 @@
+"""The server: two ports, one queue, one database, and their common beginning and end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final, NamedTuple
+
+import grpc
+
+from otel_runs.receiver.desk import Desk
+from otel_runs.receiver.intake import Intake
+from otel_runs.receiver.meters import Counts, Meters
+from otel_runs.receiver.over_grpc import grpc_server
+from otel_runs.receiver.over_http import http_app
+from otel_runs.server.address import Address, cannot_listen, listening_socket
+from otel_runs.server.http_port import HttpPort
+from otel_runs.server.options import Options, Tls
+from otel_runs.server.run_store import RunStore
+
+logger = logging.getLogger(__name__)
+
+STOP_SECONDS: Final = 25.0
+"""To write what was accepted before a stop; Kubernetes kills after 30."""
+_PROBE_SECONDS: Final = 3.0
+_GRACE_SECONDS: Final = 2.0
+
+
+class Ports(NamedTuple):
+    """Where a server listens."""
+
+    otlp_grpc: Address
+    otlp_http: Address
+
+
+class RunServer:
+    """Receives spans over OTLP and stores them. Lives in one event loop.
+
+    Args:
+        options: what the user chose.
+
+    Raises:
+        SettingsError: the database's URL cannot be used.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._store = RunStore(options.database)
+        self._meters = Meters()
+        self._intake = Intake(
+            self._store.save,
+            options.limits,
+            most_bytes=options.most_bytes,
+            queue_bytes=options.queue_bytes,
+            meters=self._meters,
+        )
+        self._desk = Desk(self._intake, self._meters, token=options.token, most_bytes=options.most_bytes)
+        self._probing: asyncio.Task[str | None] | None = None
+        self._grpc: grpc.aio.Server | None = None
+        self._http: HttpPort | None = None
+        self._logging: asyncio.Task[None] | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """What came in, and what became of it."""
+        return self._meters.counts
+
+    @property
+    def place(self) -> str:
+        """The database, for people."""
+        return self._store.place
+
+    async def start(self) -> Ports:
+        """Open the database and the ports.
+
+        Raises:
+            OtelRunsError: the database cannot be used and will not be by itself, or an address cannot be had.
+        """
+        options = self._options
+        listening = listening_socket(options.otlp_http, "--otlp-http")
+        try:
+            self._grpc = grpc_server(self._desk, self.problem)
+            grpc_port = _add_port(self._grpc, options.otlp_grpc, options.tls)
+            if not await asyncio.to_thread(self._store.open):
+                logger.warning("%s cannot be reached now; clients are asked to send again.", self._store.place)
+        except BaseException:
+            listening.close()
+            raise
+        self._intake.start()
+        http_port = listening.getsockname()[1]
+        self._http = HttpPort(http_app(self._desk, self.problem), listening, options.tls)
+        self._http.start()
+        await self._grpc.start()
+        if options.log_seconds:
+            self._logging = asyncio.create_task(self._log(options.log_seconds))
+        return Ports(options.otlp_grpc._replace(port=grpc_port), options.otlp_http._replace(port=http_port))
+
+    async def stop(self) -> bool:
+        """Commit and answer what was accepted, refuse what comes meanwhile, close everything.
+
+        Returns:
+            Whether everything that was accepted is committed; the senders of the rest were told to send it again.
+        """
+        is_done = await asyncio.to_thread(self._intake.stop, STOP_SECONDS)
+        # Only now: until here the ports answer what comes with "send again", which is better than no answer.
+        if self._grpc is not None:
+            await self._grpc.stop(_GRACE_SECONDS)
+        if self._http is not None:
+            await self._http.stop()
+        if self._logging is not None:
+            self._logging.cancel()
+        await asyncio.to_thread(self._store.close)
+        return is_done
+
+    async def problem(self) -> str | None:
+        """Why spans cannot be taken now; None if they can."""
+        try:
+            self._intake.require_room()
+        except Exception as exc:  # noqa: BLE001  whatever it is, it is the answer
+            return str(exc)
+        if self._probing is None or self._probing.done():  # a database that hangs is asked once, not by everybody
+            self._probing = asyncio.create_task(asyncio.to_thread(self._store.problem))
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                return await asyncio.shield(self._probing)
+        except TimeoutError:
+            return f"the run database did not answer within {_PROBE_SECONDS:g} seconds"
+
+    async def _log(self, interval: float) -> None:
+        before = self.counts
+        while True:
+            await asyncio.sleep(interval)
+            now = self.counts
+            if now != before:
+                logger.info("%s", summary(now, before))
+            before = now
+
+
+def summary(now: Counts, before: Counts) -> str:
+    """What came in between two moments, in one line."""
+    since = Counts(*(new - old for new, old in zip(now, before, strict=True)))
+    return ", ".join(f"{name.replace('_', ' ')}: {number}" for name, number in since._asdict().items())
+
+
+def _add_port(server: grpc.aio.Server, address: Address, tls: Tls | None) -> int:
+    try:
+        if tls is None:
+            port = server.add_insecure_port(str(address))
+        else:
+            credentials = grpc.ssl_server_credentials([(tls.key.read_bytes(), tls.certificate.read_bytes())])
+            port = server.add_secure_port(str(address), credentials)
+    except RuntimeError as exc:
+        raise cannot_listen(address, "--otlp-grpc", "the address is in use, or not one of this machine") from exc
+    if port == 0:
+        raise cannot_listen(address, "--otlp-grpc", "the address is in use, or not one of this machine")
+    return int(port)

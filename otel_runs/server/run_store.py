@@ -1,0 +1,76 @@
+"""The run database as the server uses it: opened when it can be, and synced at each commit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from otel_runs.errors import OtelRunsError, StoreUnavailableError
+from otel_runs.ingest import Ingest
+from otel_runs.ingest.splitting import RefusedSpan, save_splitting
+from otel_runs.spans.span import Span
+from otel_runs.store.engine import Database, open_database
+from otel_runs.store.location import database_url, shown
+
+
+class RunStore:
+    """Writes spans. Safe from several threads.
+
+    Args:
+        url: as ``database_url`` takes it.
+
+    Raises:
+        SettingsError: the URL cannot be used.
+    """
+
+    def __init__(self, url: str | None) -> None:
+        self._url = database_url(url)
+        self._opening = threading.Lock()
+        self._opened: tuple[Database, Ingest] | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return shown(self._url)
+
+    def open(self) -> bool:
+        """Open the database, and create or migrate it where needed.
+
+        Returns:
+            False if it is away for now; then it is opened by the first request that finds it there.
+
+        Raises:
+            OtelRunsError: it cannot be used, and somebody has to do something about it.
+        """
+        try:
+            self._open()
+        except StoreUnavailableError:
+            return False
+        return True
+
+    def save(self, spans: Sequence[Span]) -> list[RefusedSpan]:
+        """Store spans, to disk. As ``save_splitting``."""
+        _, ingest = self._open()
+        return save_splitting(ingest, spans)
+
+    def problem(self) -> str | None:
+        """Why spans cannot be stored now; None if they can. Names no database: whoever asks may not know it."""
+        try:
+            database, _ = self._open()
+            database.schema_state()
+        except OtelRunsError as exc:
+            return f"the run database cannot be used now ({type(exc).__name__}); the server's log says more"
+        return None
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._opening:
+            if self._opened is not None:
+                self._opened[0].close()
+
+    def _open(self) -> tuple[Database, Ingest]:
+        with self._opening:
+            if self._opened is None:
+                database = open_database(self._url, synchronous="FULL")
+                self._opened = (database, Ingest(database))
+            return self._opened
