@@ -38,7 +38,7 @@ def serve_command(
     """
     try:
         from otel_runs.server.address import address_from_text
-        from otel_runs.server.options import Tls, options_from_settings
+        from otel_runs.server.options import options_from_settings, tls_from_files
         from otel_runs.server.process import run_process
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] not in _EXTRA:
@@ -52,7 +52,7 @@ def serve_command(
         otlp_grpc=address_from_text(otlp_grpc, "--otlp-grpc"),
         otlp_http=address_from_text(otlp_http, "--otlp-http"),
         database=db or context.obj,
-        tls=Tls(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,
+        tls=tls_from_files(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,
     )
     if not run_process(options):
         raise typer.Exit(exits.ERROR)

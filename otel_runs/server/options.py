@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,23 @@ class Tls(NamedTuple):
 
     certificate: Path
     key: Path
+
+
+def tls_from_files(certificate: Path, key: Path) -> Tls:
+    """The files, after a look whether they can be used.
+
+    Raises:
+        SettingsError: they cannot.
+    """
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except OSError as exc:  # of ssl, too
+        msg = (
+            f"--tls-cert {certificate} and --tls-key {key} cannot be used: {exc.strerror or exc}; "
+            "expected a certificate and its unencrypted key in PEM form"
+        )
+        raise SettingsError(msg) from exc
+    return Tls(certificate, key)
 
 
 class Options(NamedTuple):

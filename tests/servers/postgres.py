@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -55,11 +56,16 @@ class PostgresServer:
             self._data = self._folder / "data"
             self._init(install)
             self.port = _free_port()
-            self._server = KeptServer(self._command(install, fsync=fsync), folder=self._folder, user=self._user)
+            self._crashed: list[KeptServer] = []
+            self._arguments = self._command(install, fsync=fsync)
+            self._server = self._started()
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self._await()
+
+    def _started(self) -> KeptServer:
+        return KeptServer(self._arguments, folder=self._folder, user=self._user)
 
     @property
     def url(self) -> str:
@@ -68,7 +74,23 @@ class PostgresServer:
 
     def stop(self) -> None:
         """Stop the server and remove its files."""
-        self._server.stop()
+        for server in (self._server, *self._crashed):
+            server.stop()
+
+    def crash(self) -> None:
+        """End all of its processes at once and write nothing down, as after kill -9; ``restart`` recovers."""
+        pid_file = self._data / "postmaster.pid"
+        os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
+        deadline = time.monotonic() + _START_SECONDS
+        while pid_file.exists():
+            assert time.monotonic() < deadline, "PostgreSQL does not end"
+            time.sleep(0.02)
+
+    def restart(self) -> None:
+        """Start it again after a crash, on the same port, with what was committed."""
+        self._crashed.append(self._server)
+        self._server = self._started()
+        self._await()
 
     def _usable(self, install: Path) -> Path:
         """The programs where the server's user can read them: in a clone below /root that is a copy."""

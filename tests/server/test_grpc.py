@@ -1,0 +1,151 @@
+"""OTLP over gRPC, point by point of the specification."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+
+from otel_runs import attributes as key
+from otel_runs.receiver import over_grpc
+from tests.server.requests import names_in, new_request, new_trace
+from tests.server.running import LOGS, METRICS, SECONDS, TRACES, ThreadedServer, failure_of, serving
+from tests.spans.otlp import SPAN, START, TRACE, logs, otlp_span, pairs, traces
+
+
+def started_run(span_id: bytes = SPAN) -> LogRecord:
+    attributes = {key.EVENT_NAME: key.EVENT_RUN_STARTED, key.SPAN_NAME: "nightly"}
+    return LogRecord(trace_id=TRACE, span_id=span_id, time_unix_nano=START, attributes=pairs(attributes))
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_request_is_stored_and_answered_without_partial_success(
+    server: ThreadedServer, sqlite_url: str, compression: grpc.Compression
+) -> None:
+    response = ExportTraceServiceResponse.FromString(server.export(new_request(), compression=compression))
+    assert not response.HasField("partial_success")
+    assert names_in(sqlite_url) == ["nightly", "step 0", "step 1"]
+
+
+@pytest.mark.parametrize("service", [TRACES, LOGS])
+def test_request_without_data_is_a_success(server: ThreadedServer, service: str) -> None:
+    assert server.export(b"", service) == b""
+
+
+def test_log_record_of_a_started_run_makes_it_running(server: ThreadedServer, sqlite_url: str) -> None:
+    assert server.export(logs(started_run(), LogRecord(severity_text="INFO")), LOGS) == b""
+    assert names_in(sqlite_url) == ["nightly"]
+
+
+def test_refused_spans_are_a_partial_success_with_count_and_reason(server: ThreadedServer, sqlite_url: str) -> None:
+    bad = [otlp_span(span_id=bytes(number)) for number in range(8)]
+    told = ExportTraceServiceResponse.FromString(server.export(traces(*new_trace(1), *bad))).partial_success
+    assert told.rejected_spans == 8
+    assert "span_id is ''" in told.error_message
+    assert told.error_message.endswith("And 3 more.")
+    assert names_in(sqlite_url) == ["nightly", "step 0"]
+
+
+def test_refused_log_records_are_a_partial_success(server: ThreadedServer) -> None:
+    told = ExportLogsServiceResponse.FromString(server.export(logs(started_run(b"")), LOGS)).partial_success
+    assert told.rejected_log_records == 1
+
+
+def test_span_that_cannot_be_stored_is_a_partial_success_of_its_own_request_only(
+    server: ThreadedServer, sqlite_url: str
+) -> None:
+    def namesake(last: int) -> bytes:
+        parts = [otlp_span(trace_id=b"\xab" * 8 + bytes(7) + bytes([last]), span_id=b"\1" * 8, name=f"run {last}")]
+        parts.append(otlp_span(trace_id=parts[0].trace_id, span_id=SPAN, parent_span_id=b"\1" * 8, name=f"step {last}"))
+        return server.export(traces(*parts))
+
+    assert namesake(1) == b""
+    told = ExportTraceServiceResponse.FromString(namesake(2)).partial_success
+    assert told.rejected_spans == 1
+    assert f"Span {SPAN.hex()} of trace" in told.error_message
+    assert "runs.db" not in told.error_message, "where the database is, is nobody's business"
+    assert names_in(sqlite_url) == ["run 1", "run 2", "step 1"]
+
+
+def test_message_that_cannot_be_read_is_invalid_argument_with_the_reason(server: ThreadedServer) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        server.export(b"\xff\xff")
+    failure = failure_of(raised.value)
+    assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "no OTLP protobuf" in failure.message
+    assert failure.status is not None
+    assert failure.status.message == failure.message
+    detail = BadRequest()
+    assert failure.status.details[0].Unpack(detail)
+    assert detail.field_violations[0].description == failure.message
+
+
+def test_call_without_a_message_is_invalid_argument(server: ThreadedServer) -> None:
+    with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel, pytest.raises(grpc.RpcError) as raised:
+        none: Iterator[bytes] = iter(())
+        channel.stream_unary(f"/{TRACES}/Export")(none, timeout=SECONDS)
+    assert failure_of(raised.value).code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_metrics_are_unimplemented_with_what_to_do(server: ThreadedServer) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        server.export(b"", METRICS)
+    failure = failure_of(raised.value)
+    assert failure.code is grpc.StatusCode.UNIMPLEMENTED
+    assert "OTEL_METRICS_EXPORTER=none" in failure.message
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_message_above_the_limit_is_resource_exhausted_without_retry(
+    sqlite_url: str, compression: grpc.Compression
+) -> None:
+    with serving(sqlite_url, most_bytes=100_000) as server:
+        with pytest.raises(grpc.RpcError) as raised:
+            server.export(bytes(100_001), compression=compression)
+        failure = failure_of(raised.value)
+        assert (failure.code, failure.status) == (grpc.StatusCode.RESOURCE_EXHAUSTED, None)
+        assert "larger than max" in failure.message
+        assert server.export(new_request()) == b""
+
+
+def test_message_that_does_not_come_is_answered_with_send_again(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(over_grpc, "MESSAGE_SECONDS", 0.2)
+
+    asked_for_more, is_over = threading.Event(), threading.Event()
+
+    def silence() -> Iterator[bytes]:
+        asked_for_more.set()
+        is_over.wait(SECONDS)
+        yield from ()
+
+    with serving(sqlite_url) as server, grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel:
+        with pytest.raises(grpc.RpcError) as raised:
+            channel.stream_unary(f"/{TRACES}/Export")(silence(), timeout=SECONDS)
+        is_over.set()
+    assert asked_for_more.is_set()
+    assert failure_of(raised.value).code is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("service", "status"), [("", HealthCheckResponse.SERVING), (TRACES, HealthCheckResponse.SERVING)]
+)
+def test_health_service_says_that_the_server_serves(server: ThreadedServer, service: str, status: int) -> None:
+    with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel:
+        answer = HealthStub(channel).Check(HealthCheckRequest(service=service), timeout=SECONDS)
+    assert answer.status == status
+
+
+def test_health_service_does_not_know_metrics(server: ThreadedServer) -> None:
+    with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel, pytest.raises(grpc.RpcError) as raised:
+        HealthStub(channel).Check(HealthCheckRequest(service=METRICS), timeout=SECONDS)
+    assert failure_of(raised.value).code is grpc.StatusCode.NOT_FOUND

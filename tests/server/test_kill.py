@@ -1,0 +1,52 @@
+"""What is acknowledged is in the tables, once: after kill -9 of the server or of its database amid 50,000 spans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.programs import Programs
+from tests.server.running import ServerProcess
+from tests.server.stream import Stream, missing_in
+from tests.servers.postgres import PostgresServer
+
+TRACES = 500
+"""Of 100 spans each."""
+
+
+@pytest.fixture
+def postgres() -> Iterator[PostgresServer]:
+    """A server of its own, because it is killed; one that waits for the disk, as PostgreSQL does by default."""
+    server = PostgresServer(18, fsync=True)
+    yield server
+    server.stop()
+
+
+def test_every_acknowledged_span_survives_kill_9_of_the_server(programs: Programs, database_url_for_test: str) -> None:
+    with ExitStack() as stack:
+        servers = [stack.enter_context(ServerProcess(programs, "--db", database_url_for_test))]
+        stream = stack.enter_context(Stream(lambda: servers[-1], TRACES))
+        for acknowledged in (TRACES // 5, TRACES // 2):
+            stream.await_acknowledged(acknowledged)
+            servers[-1].process.kill()
+            servers[-1].process.wait()
+            assert missing_in(database_url_for_test, set(stream.acknowledged)) == []
+            servers.append(stack.enter_context(ServerProcess(programs, "--db", database_url_for_test)))
+        stream.finish()
+        assert len(stream.acknowledged) == TRACES
+        assert missing_in(database_url_for_test, stream.acknowledged) == []
+
+
+def test_every_acknowledged_span_survives_the_crash_of_the_database(
+    programs: Programs, postgres: PostgresServer
+) -> None:
+    with ServerProcess(programs, "--db", postgres.url) as server, Stream(lambda: server, TRACES) as stream:
+        stream.await_acknowledged(TRACES // 5)
+        postgres.crash()
+        postgres.restart()
+        assert missing_in(postgres.url, set(stream.acknowledged)) == []
+        stream.finish()
+        assert len(stream.acknowledged) == TRACES
+        assert missing_in(postgres.url, stream.acknowledged) == []
