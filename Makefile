@@ -15,13 +15,16 @@ SOURCES := otel_runs tests bench docs
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest test-sqlalchemy-2.0 cover check format bench lock clean
+.PHONY: help demo servers test test-lowest test-sqlalchemy-2.0 cover check format bench lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z0-9.-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-20s %s\n", $$1, $$2 }'
 
 demo: .venv-run/installed ## Run the example pipeline twice and show its runs
 	.venv-run/bin/otel-runs demo
+
+servers: .venv/installed ## Build the tests' Collector, Jaeger, Kafka and Compose client, once (needs Go 1.26 and Maven)
+	.venv/bin/python -m tests.servers.builds
 
 test: .venv/installed ## Run the tests, on SQLite and on PostgreSQL 16 and 18 (started by the tests)
 	.venv/bin/python -m pytest -n $(WORKERS) $(ARGS)

