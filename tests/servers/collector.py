@@ -52,11 +52,11 @@ class Collector(Service):
     def answers(self) -> bool:
         return is_ok(f"http://{self._health}/")
 
-    def metric(self, name: str) -> float:
-        """The sum of one of the Collector's own counters over all its labels; 0 if it has counted nothing."""
+    def metric(self, name: str, label: str = "") -> float:
+        """One of the Collector's own counters, summed over the lines with this label; 0 if it has counted nothing."""
         with urlopen(f"http://{self._metrics}/metrics", timeout=30) as response:
             lines = response.read().decode().splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[ {{]", line))
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}\b", line) and label in line)
 
 
 def config_arguments(*configs: str) -> list[str]:

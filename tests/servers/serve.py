@@ -10,7 +10,7 @@ from tests.servers.certificates import Certificate, new_certificate
 from tests.servers.ports import free_port
 from tests.servers.service import Service, is_ok
 
-TOKEN = "a token of the tests"
+TOKEN = "token-of-the-tests"
 
 
 class Serve(Service):

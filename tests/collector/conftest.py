@@ -1,0 +1,101 @@
+"""Real servers for the Collector path: each test gets its own, but for Jaeger and Kafka, which all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.programs import Programs
+from tests.servers.collector import Collector
+from tests.servers.jaeger import Jaeger
+from tests.servers.kafka import Kafka
+from tests.servers.missing import ServerMissingError, skip_or_fail
+from tests.servers.serve import Serve
+from tests.servers.service import Service
+
+StartCollector = Callable[..., Collector]
+StartServe = Callable[..., Serve]
+StartProduction = Callable[..., Collector]
+_S = TypeVar("_S", bound=Service)
+
+
+def started(stack: ExitStack, make: Callable[[], _S]) -> _S:
+    """A running server that ends with the stack."""
+    try:
+        server = make()
+    except ServerMissingError as exc:
+        skip_or_fail(str(exc))
+    stack.callback(server.stop)
+    server.start()
+    return server
+
+
+@pytest.fixture
+def start_collector() -> Iterator[StartCollector]:
+    """Starts Collectors with files of ``collector-config/``; stops them at the end."""
+    with ExitStack() as stack:
+
+        def start(*configs: str, environ: Mapping[str, str]) -> Collector:
+            return started(stack, lambda: Collector(*configs, environ=environ))
+
+        yield start
+
+
+@pytest.fixture
+def start_serve() -> Iterator[StartServe]:
+    """Starts ``otel-runs serve``, on SQLite where the test names no database; stops it at the end."""
+    with ExitStack() as stack:
+
+        def start(database: str | None = None, *, guarded: bool = False) -> Serve:
+            return started(stack, lambda: Serve(database, guarded=guarded))
+
+        yield start
+
+
+@pytest.fixture
+def serve(start_serve: StartServe) -> Serve:
+    return start_serve()
+
+
+@pytest.fixture(scope="session")
+def jaeger() -> Iterator[Jaeger]:
+    with ExitStack() as stack:
+        yield started(stack, Jaeger)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    with ExitStack() as stack:
+        yield started(stack, Kafka)
+
+
+@pytest.fixture
+def guarded(start_serve: StartServe) -> Serve:
+    """A server that only those with its token may send to."""
+    return start_serve(guarded=True)
+
+
+@pytest.fixture
+def start_production(start_collector: StartCollector, guarded: Serve, jaeger: Jaeger) -> StartProduction:
+    """Starts Collectors with production.yaml in front of the server and of Jaeger."""
+
+    def start(**environ: str) -> Collector:
+        assert guarded.certificate is not None
+        of_servers = {
+            "RUNS_OTLP_HTTP": guarded.http,
+            "RUNS_CA_FILE": str(guarded.certificate.file),
+            "RUNS_TOKEN_FILE": str(guarded.token_file),
+            "JAEGER_OTLP_GRPC": jaeger.grpc,
+        }
+        return start_collector("production.yaml", environ=of_servers | environ)
+
+    return start
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Programs:
+    return Programs(tmp_path)

@@ -1,0 +1,60 @@
+"""Servers: production.yaml, with TLS and a token towards otel-runs, a queue on disk, and a sample for Jaeger."""
+
+from __future__ import annotations
+
+from tests.collector.conftest import StartProduction, StartServe
+from tests.collector.history import ids_in, wait_for_all
+from tests.collector.spans import SPANS_A_TRACE, Sending, Traces, failed
+from tests.servers.jaeger import Jaeger
+from tests.servers.serve import Serve
+from tests.waiting import wait_until
+
+
+def test_every_run_is_in_the_tables_while_jaeger_has_the_failed_ones_and_a_share(
+    start_production: StartProduction, guarded: Serve, jaeger: Jaeger
+) -> None:
+    traces = Traces(200)
+    collector = start_production(SAMPLING_DECISION_WAIT="1s", SAMPLING_PERCENTAGE="20")
+    Sending(collector.http, traces.requests(), seconds=60).finish()
+    wait_for_all(guarded.database, traces, seconds=60)
+
+    judged = "otelcol_processor_tail_sampling_global_count_traces_sampled"
+    wait_until(lambda: collector.metric(judged) == len(traces.ids()), what="the decision on every trace")
+    spans = collector.metric(judged, 'sampled="true"') * SPANS_A_TRACE
+    wait_until(lambda: sum(len(jaeger.spans_of(id_)) for id_ in traces.ids()) == spans, what="the sample in Jaeger")
+    kept = {number for number, id_ in zip(traces.numbers, traces.ids(), strict=True) if jaeger.spans_of(id_)}
+    assert {number for number in traces.numbers if failed(number)} < kept
+    assert len(kept) < len(traces.ids()) / 2
+    assert all(len(jaeger.spans_of(traces.ids()[number - 1])) == SPANS_A_TRACE for number in kept)
+
+
+def test_wrong_token_stores_nothing_and_is_told_in_the_collectors_log(
+    start_production: StartProduction, guarded: Serve
+) -> None:
+    wrong = guarded.folder / "wrong"
+    wrong.write_text("not the token")
+    collector = start_production(RUNS_TOKEN_FILE=str(wrong))
+    Sending(collector.http, Traces(10).requests(), seconds=60).finish()
+
+    wait_until(lambda: "401" in collector.log(), what="a word about the token")
+    assert ids_in(guarded.database) == (set(), set())
+
+
+def test_collector_that_does_not_know_the_certificate_sends_nothing_until_it_does(
+    start_production: StartProduction, start_serve: StartServe, guarded: Serve
+) -> None:
+    stranger = start_serve(guarded=True).certificate
+    assert stranger is not None
+    collector = start_production(RUNS_CA_FILE=str(stranger.file))
+    traces = Traces(10)
+    Sending(collector.http, traces.requests(), seconds=60).finish()
+    wait_until(
+        lambda: "certificate signed by unknown authority" in collector.log(), what="a word about the certificate"
+    )
+    assert ids_in(guarded.database) == (set(), set())
+
+    assert guarded.certificate is not None
+    stranger.file.write_bytes(guarded.certificate.file.read_bytes())
+    collector.kill()
+    collector.start()
+    wait_for_all(guarded.database, traces, seconds=60)
