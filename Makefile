@@ -35,8 +35,9 @@ test-lowest: .venv-lowest/installed ## Run the tests on the lowest versions that
 test-sqlalchemy-2.0: .venv-sqlalchemy-2.0/installed ## Run the tests on the newest versions, but SQLAlchemy 2.0
 	.venv-sqlalchemy-2.0/bin/python -m pytest -n $(WORKERS) $(OLDER) $(ARGS)
 
-# Older versions warn about newer Python. tests/project and tests/typing look at the source, which is the same.
-OLDER := -W default --ignore=tests/project --ignore=tests/typing
+# Older versions warn about newer Python. tests/project and tests/typing look at the source, which is the same; what is
+# between the processes of tests/collector is OTLP.
+OLDER := -W default --ignore=tests/project --ignore=tests/typing --ignore=tests/collector
 
 cover: .venv/installed ## Run the tests and show the lines that none of them reaches
 	.venv/bin/python -m coverage erase
@@ -64,6 +65,7 @@ UV_LOCK = env -u UV_FIND_LINKS .venv/bin/uv pip compile pyproject.toml --quiet -
 
 lock: .venv/installed ## Renew the lock files
 	$(UV_LOCK) -o requirements/run.txt
+	$(UV_LOCK) -o requirements/serve.txt --extra server
 	$(UV_LOCK) -o requirements/dev.txt --extra server --group test --group newest --group check
 	$(UV_LOCK) -o requirements/bench.txt --extra server --group test --group bench
 	@# The instrumentation packages of OpenTelemetry 1.27 import pkg_resources, on which newer setuptools warn or fail; the lowest typer

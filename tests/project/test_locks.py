@@ -20,6 +20,7 @@ SERVER = EXTRAS["server"]
 GROUPS = PROJECT["dependency-groups"]
 LOCKS = {
     "run": [*RUN, *GROUPS["build"]],
+    "serve": [*RUN, *SERVER, *GROUPS["build"]],
     "dev": [*RUN, *SERVER, *GROUPS["build"], *GROUPS["test"], *GROUPS["check"]],
     "bench": [*RUN, *SERVER, *GROUPS["build"], *GROUPS["test"], *GROUPS["bench"]],
     "lowest": [*RUN, *SERVER, *GROUPS["build"], *GROUPS["test"]],

@@ -40,10 +40,11 @@ class Serve(Service):
             if self.certificate
             else []
         )
-        return otel_runs_command("serve", *inlets, *tls, "--db", self.database)
+        return otel_runs_command("serve", *inlets, *tls)
 
     def environ(self) -> Mapping[str, str]:
-        return {"OTEL_RUNS_SERVER_TOKEN_FILE": str(self.token_file)} if self.certificate else {}
+        guard = {"OTEL_RUNS_SERVER_TOKEN_FILE": str(self.token_file)} if self.certificate else {}
+        return {"OTEL_RUNS_DB": self.database, **guard}
 
     def answers(self) -> bool:
         trusted = ssl.create_default_context(cafile=self.certificate.file) if self.certificate else None
