@@ -83,7 +83,7 @@ def guarded(start_serve: StartServe) -> Serve:
 def start_production(start_collector: StartCollector, guarded: Serve, jaeger: Jaeger) -> StartProduction:
     """Starts Collectors with production.yaml in front of the server and of Jaeger."""
 
-    def start(**environ: str) -> Collector:
+    def start(*more: str, **environ: str) -> Collector:
         assert guarded.certificate is not None
         of_servers = {
             "RUNS_OTLP_HTTP": guarded.http,
@@ -91,7 +91,7 @@ def start_production(start_collector: StartCollector, guarded: Serve, jaeger: Ja
             "RUNS_TOKEN_FILE": str(guarded.token_file),
             "JAEGER_OTLP_GRPC": jaeger.grpc,
         }
-        return start_collector("production.yaml", environ=of_servers | environ)
+        return start_collector("production.yaml", *more, environ=of_servers | environ)
 
     return start
 

@@ -61,7 +61,7 @@ def _request(numbers: Sequence[int]) -> bytes:
     resource.resource.attributes.add(key="service.name").value.string_value = "flood"
     scope = resource.scope_spans.add()
     scope.spans.extend(span for number in numbers for span in _trace(number))
-    return request.SerializeToString()
+    return bytes(request.SerializeToString())
 
 
 def _trace(number: int) -> Iterator[Span]:
@@ -102,6 +102,8 @@ class Sending:
         self._netloc = urlsplit(url).netloc
         self._deadline = time.monotonic() + seconds
         self._acknowledged = threading.Semaphore(0)
+        self.refusals: set[int] = set()
+        """The retryable codes that were answered."""
         self._pool = ThreadPoolExecutor(_SENDERS)
         self._done = [self._pool.submit(self._send, request) for request in requests]
 
@@ -132,6 +134,7 @@ class Sending:
                     self._acknowledged.release()
                     return
                 assert status in _RETRYABLE, f"{status}: {answer}"
+                self.refusals.add(status)
             time.sleep(0.1)
         msg = f"not acknowledged in time; the last answer: {answer}"
         raise TimeoutError(msg)

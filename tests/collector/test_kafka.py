@@ -32,6 +32,13 @@ def topics(kafka: Kafka, serve: Serve, jaeger: Jaeger) -> dict[str, str]:
     }
 
 
+def wait_for_jaeger(jaeger: Jaeger, trace_ids: list[str]) -> None:
+    """Wait until Jaeger has all spans of these traces."""
+    wait_until(
+        lambda: all(len(jaeger.spans_of(id_)) == SPANS_A_TRACE for id_ in trace_ids), what="the traces in Jaeger"
+    )
+
+
 def test_all_spans_come_through_kafka_though_a_consumer_is_killed(
     start_collector: StartCollector, topics: dict[str, str], serve: Serve, jaeger: Jaeger
 ) -> None:
@@ -46,8 +53,7 @@ def test_all_spans_come_through_kafka_though_a_consumer_is_killed(
     sending.finish()
 
     wait_for_all(serve.database, traces, seconds=SECONDS)
-    for id_ in traces.ids()[::100]:
-        wait_until(lambda id_=id_: len(jaeger.spans_of(id_)) == SPANS_A_TRACE, what="the trace in Jaeger")
+    wait_for_jaeger(jaeger, traces.ids()[::100])
 
 
 def test_what_otel_runs_cannot_take_now_waits_in_kafka_while_jaeger_has_it(
@@ -58,8 +64,7 @@ def test_what_otel_runs_cannot_take_now_waits_in_kafka_while_jaeger_has_it(
     traces = Traces(20, first=200_001)
     Sending(producer.http, traces.requests(), seconds=SECONDS).finish()
     start_collector("kafka-consumer.yaml", environ=topics)
-    for id_ in traces.ids():
-        wait_until(lambda id_=id_: len(jaeger.spans_of(id_)) == SPANS_A_TRACE, what="the trace in Jaeger")
+    wait_for_jaeger(jaeger, traces.ids())
     serve.start()
 
     wait_for_all(serve.database, traces, seconds=SECONDS)

@@ -12,6 +12,7 @@ from otel_runs.store.engine import open_database
 from tests.collector.conftest import StartCollector, StartServe
 from tests.ingest.contents import contents_of
 from tests.programs import Programs, otel_runs_command
+from tests.project.documents import ROOT, Mark, blocks_of
 from tests.servers.collector import Collector
 from tests.servers.jaeger import Jaeger
 from tests.servers.serve import Serve
@@ -127,6 +128,18 @@ def test_pipeline_that_exports_in_process_and_through_the_collector_leaves_the_r
         assert {table for table, rows in alone.items() if rows} >= {"runs", "model_runs", "models", "dependencies"}
         assert contents_of(other) == alone
         assert contents_of(twice) == alone
+
+
+def test_pipeline_of_the_readme_needs_one_variable_to_go_through_the_collector(
+    programs: Programs, collector: Collector, serve: Serve
+) -> None:
+    [pipeline] = [block.text for block in blocks_of(ROOT / "README.md") if block.mark == Mark("file", "pipeline.py")]
+    done = programs.python(pipeline, environ={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.http})
+    assert (done.returncode, done.stderr) == (0, "")
+    collector.pause()
+
+    run = runs_in(serve, programs)["nightly"]
+    assert (run["status"], run["rows_in"], run["steps"]) == ("completed", 1000, 4)
 
 
 Sent = dict[str, dict[str, tuple[str, str | None]]]

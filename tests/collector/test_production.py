@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.collector.conftest import StartProduction, StartServe
 from tests.collector.history import ids_in, wait_for_all
 from tests.collector.spans import SPANS_A_TRACE, Sending, Traces, failed
@@ -28,6 +30,24 @@ def test_every_run_is_in_the_tables_while_jaeger_has_the_failed_ones_and_a_share
     assert all(len(jaeger.spans_of(traces.ids()[number - 1])) == SPANS_A_TRACE for number in kept)
 
 
+def test_full_queue_tells_pipelines_to_send_again_and_nothing_is_lost(
+    start_production: StartProduction, guarded: Serve, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.yaml"
+    small.write_text("exporters: {otlp_http/runs: {sending_queue: {queue_size: 5000}}}\n")
+    collector = start_production(str(small))
+    guarded.kill()
+    traces = Traces(300)
+    sending = Sending(collector.http, traces.requests(), seconds=60)
+    wait_until(lambda: bool(sending.refusals), what="a refusal")
+    assert collector.metric("otelcol_exporter_queue_size", "otlp_http/runs") <= 5000
+    guarded.start()
+    sending.finish()
+
+    assert sending.refusals <= {429, 503}
+    wait_for_all(guarded.database, traces, seconds=60)
+
+
 def test_wrong_token_stores_nothing_and_is_told_in_the_collectors_log(
     start_production: StartProduction, guarded: Serve
 ) -> None:
@@ -36,7 +56,9 @@ def test_wrong_token_stores_nothing_and_is_told_in_the_collectors_log(
     collector = start_production(RUNS_TOKEN_FILE=str(wrong))
     Sending(collector.http, Traces(10).requests(), seconds=60).finish()
 
-    wait_until(lambda: "401" in collector.log(), what="a word about the token")
+    wait_until(lambda: "Dropping data" in collector.log(), what="a word about the token")
+    assert "401" in collector.log()
+    assert collector.metric("otelcol_exporter_send_failed_spans", "otlp_http/runs") == 10 * SPANS_A_TRACE
     assert ids_in(guarded.database) == (set(), set())
 
 

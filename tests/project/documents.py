@@ -46,7 +46,7 @@ class Block(NamedTuple):
 
 def pages() -> list[Path]:
     """Every Markdown file that belongs to the project."""
-    folders = [ROOT, *(ROOT / name for name in ("docs", "otel_runs", "bench", "tests"))]
+    folders = [ROOT, *(ROOT / name for name in ("docs", "collector-config", "otel_runs", "bench", "tests"))]
     found = [page for folder in folders for page in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))]
     return sorted(found)
 

@@ -25,7 +25,7 @@ SECONDS = 60
 RUN_BY_OTHERS = {("docs/sql.md", "sql"): "tests/sql/test_sql_page.py"}
 """Page and language of blocks that have a better test, on every database."""
 
-PAGES = [page for page in pages() if page.parent in {ROOT, ROOT / "docs"}]
+PAGES = [page for page in pages() if page.parent in {ROOT, ROOT / "docs", ROOT / "collector-config"}]
 
 
 def test_the_tests_that_pages_are_left_to_read_these_pages() -> None:
