@@ -13,15 +13,17 @@ from typing import Any
 import psycopg
 import pytest
 
+from otel_runs import __version__
 from tests.collector.composition import composition, on_this_machine
 from tests.collector.conftest import StartCollector, StartServe
 from tests.collector.history import wait_for_all
 from tests.collector.spans import SPANS_A_TRACE, Sending, Traces
 from tests.project.documents import ROOT
+from tests.servers.builds import LOCKS
 from tests.servers.collector import CONFIGS
 from tests.servers.jaeger import Jaeger
 from tests.servers.missing import ServerMissingError, skip_or_fail
-from tests.servers.postgres import PostgresServer
+from tests.servers.postgres import VERSIONS, PostgresServer
 
 SERVICES = ["collector", "jaeger", "otel-runs", "postgres"]
 PINNED = re.compile(r"[a-z0-9./-]+:\d+(\.\d+)+(-[a-z0-9.-]+)?")
@@ -59,6 +61,18 @@ def test_service_is_pinned_watched_restarted_and_closed_to_other_machines(name: 
     assert {port["host_ip"] for port in service["ports"]} == {"127.0.0.1"}
     assert not service.get("privileged")
     assert "network_mode" not in service
+
+
+def test_versions_are_those_that_the_tests_run(whole: dict[str, Any]) -> None:
+    tags = {name: service["image"].partition(":")[2] for name, service in whole["services"].items()}
+    manifest = (LOCKS / "collector" / "manifest.yaml").read_text()
+
+    assert f"  version: {tags['collector']}\n" in manifest
+    assert tags["otel-runs"] == __version__
+    assert int(tags["postgres"].partition(".")[0]) in VERSIONS
+    # Jaeger counts its modules for Go otherwise: 2.13.0 is v1.76.0 there.
+    assert tags["jaeger"] == "2.13.0"
+    assert "github.com/jaegertracing/jaeger v1.76.0" in (LOCKS / "jaeger" / "go.mod").read_text()
 
 
 def test_no_service_starts_before_what_it_needs_is_healthy(whole: dict[str, Any]) -> None:

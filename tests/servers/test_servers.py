@@ -5,16 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.servers.kept import KeptServer
-from tests.servers.missing import ServerMissingError
+from tests.servers.missing import ServerMissingError, skip_or_fail
 from tests.servers.postgres import PostgresServer
+from tests.waiting import wait_until
 
 _START = """
 import sys, time
@@ -26,24 +26,17 @@ time.sleep(60)
 """
 
 
-def _wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_server_of_killed_tests_is_stopped_and_its_folder_removed(tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
     tests = subprocess.Popen([sys.executable, "-c", _START, folder], stdout=subprocess.PIPE, cwd=Path.cwd())
     assert tests.stdout is not None
     assert tests.stdout.readline() == b"started\n"
-    _wait_until(lambda: (folder / "server.log").exists() and (folder / "server.log").read_text() == "up\n")
+    wait_until(lambda: (folder / "server.log").exists() and (folder / "server.log").read_text() == "up\n")
     tests.send_signal(signal.SIGKILL)
     tests.wait()
     tests.stdout.close()
-    _wait_until(lambda: not folder.exists())
+    wait_until(lambda: not folder.exists())
 
 
 def test_stopped_server_has_ended_when_stop_returns(tmp_path: Path) -> None:
@@ -56,11 +49,46 @@ def test_stopped_server_has_ended_when_stop_returns(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+_DEAF = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+
+
+def _has_printed(server: KeptServer, text: str) -> bool:
+    return server.log() == text
+
+
+def test_killed_server_keeps_its_folder_and_its_log_for_the_next_start(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    for starts in (1, 2):
+        server = KeptServer([sys.executable, "-c", _DEAF], folder=folder)
+        wait_until(partial(_has_printed, server, "up\n" * starts))
+        server.kill()
+        assert server.ended()
+    assert (folder / "server.log").read_text() == "up\nup\n"
+
+
+def test_killed_postgresql_has_what_it_has_committed_when_it_is_back() -> None:
+    try:
+        server = PostgresServer(18, fsync=True)
+    except ServerMissingError as exc:
+        skip_or_fail(str(exc))
+    url = server.url.replace("+psycopg", "")
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
+    server.kill()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(url)
+    server.start_again()
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
+    server.stop()
+
+
 def test_postgresql_with_fsync_is_to_be_had() -> None:
     try:
         server = PostgresServer(18, fsync=True)
     except ServerMissingError as exc:
-        pytest.skip(str(exc))
+        skip_or_fail(str(exc))
     with psycopg.connect(server.url.replace("+psycopg", "")) as connection:
         assert connection.execute("SHOW fsync").fetchone() == ("on",)
     server.stop()
