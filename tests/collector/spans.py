@@ -26,12 +26,15 @@ class Traces:
     """Traces of one root span and 49 steps below it.
 
     Args:
-        count: how many; ten go into one request.
-        first: the number of the first trace; traces with other numbers have other ids.
+        count: how many; ten go into one request. No two traces of one process of the tests have the same id, because
+            they share a Jaeger.
     """
 
-    def __init__(self, count: int, *, first: int = 1) -> None:
-        self.numbers = range(first, first + count)
+    _made = 0
+
+    def __init__(self, count: int) -> None:
+        self.numbers = range(Traces._made + 1, Traces._made + count + 1)
+        Traces._made += count
 
     def requests(self) -> list[bytes]:
         """OTLP requests in protobuf, ten traces each."""

@@ -167,7 +167,7 @@ def test_the_same_processes_and_files_without_containers_leave_runs_and_traces(
     assert set(calls) == {"RUNS_OTLP_GRPC", "JAEGER_OTLP_GRPC"}
     assert services["jaeger"]["environment"]["JAEGER_OTLP_GRPC"] == "0.0.0.0:4337"
     collector = start_collector("local.yaml", environ=calls)
-    traces = Traces(20, first=300_001)
+    traces = Traces(20)
     Sending(collector.http, traces.requests(), seconds=60).finish()
 
     wait_for_all(database, traces, seconds=60)

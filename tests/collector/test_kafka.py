@@ -43,7 +43,7 @@ def test_all_spans_come_through_kafka_though_a_consumer_is_killed(
     start_collector: StartCollector, topics: dict[str, str], serve: Serve, jaeger: Jaeger
 ) -> None:
     producer = start_collector("kafka-producer.yaml", environ=topics)
-    traces = Traces(TRACES, first=100_001)
+    traces = Traces(TRACES)
     sending = Sending(producer.http, traces.requests(), seconds=SECONDS)
     sending.wait_for(10)
     consumer = start_collector("kafka-consumer.yaml", environ=topics)
@@ -61,7 +61,7 @@ def test_what_otel_runs_cannot_take_now_waits_in_kafka_while_jaeger_has_it(
 ) -> None:
     serve.kill()
     producer = start_collector("kafka-producer.yaml", environ=topics)
-    traces = Traces(20, first=200_001)
+    traces = Traces(20)
     Sending(producer.http, traces.requests(), seconds=SECONDS).finish()
     start_collector("kafka-consumer.yaml", environ=topics)
     wait_for_jaeger(jaeger, traces.ids())
