@@ -87,9 +87,9 @@ def test_killed_database_has_everything_once_it_is_back(
     traces = Traces(TRACES)
     sending = Sending(collector.http, traces.requests(), seconds=SECONDS)
     sending.wait_for(25)
-    postgres.kill()
+    postgres.crash()
     sending.wait_for(25)
-    postgres.start_again()
+    postgres.restart()
     sending.finish()
 
     wait_for_all(serve.database, traces, seconds=SECONDS)

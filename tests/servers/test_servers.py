@@ -75,10 +75,10 @@ def test_killed_postgresql_has_what_it_has_committed_when_it_is_back() -> None:
     url = server.url.replace("+psycopg", "")
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
-    server.kill()
+    server.crash()
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url)
-    server.start_again()
+    server.restart()
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
     server.stop()
