@@ -141,11 +141,11 @@ def test_message_that_does_not_come_is_answered_with_send_again(
 )
 def test_health_service_says_that_the_server_serves(server: ThreadedServer, service: str, status: int) -> None:
     with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel:
-        answer = HealthStub(channel).Check(HealthCheckRequest(service=service), timeout=SECONDS)
+        answer = HealthStub(channel).Check(HealthCheckRequest(service=service), timeout=SECONDS)  # pyright: ignore[reportAttributeAccessIssue]
     assert answer.status == status
 
 
 def test_health_service_does_not_know_metrics(server: ThreadedServer) -> None:
     with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel, pytest.raises(grpc.RpcError) as raised:
-        HealthStub(channel).Check(HealthCheckRequest(service=METRICS), timeout=SECONDS)
+        HealthStub(channel).Check(HealthCheckRequest(service=METRICS), timeout=SECONDS)  # pyright: ignore[reportAttributeAccessIssue]
     assert failure_of(raised.value).code is grpc.StatusCode.NOT_FOUND

@@ -33,7 +33,7 @@ def retry_seconds(status: Status | None) -> int | None:
 
 def health_of(server: ThreadedServer) -> int:
     with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel:
-        return int(HealthStub(channel).Check(HealthCheckRequest(), timeout=SECONDS).status)
+        return int(HealthStub(channel).Check(HealthCheckRequest(), timeout=SECONDS).status)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @contextmanager
