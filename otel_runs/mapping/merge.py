@@ -1,8 +1,9 @@
 """Two records of one span become one: the same, whichever came first (P1).
 
 A span is told at most twice in different words: when it starts and when it ends; the end wins, and what only the start
-said is kept. Everything else is the same span delivered again. Between records of equal weight that differ all the
-same (a broken sender), a fixed order decides, so that two databases agree.
+said is kept. Everything else is the same span delivered again, perhaps on another way, where something was taken out of
+it. What such records, of equal weight, tell is put together column by column, so that two databases agree however often
+and in whatever order they came.
 """
 
 from __future__ import annotations
@@ -44,23 +45,39 @@ def _model_run_weight(model_run: ModelRun) -> int:
     return 1 if model_run.status == "running" else 0
 
 
+def largest(one: Any, other: Any) -> Any:
+    """The larger of two values; a value is larger than nothing, and mappings are put together key by key."""
+    if one is None or other is None:
+        return other if one is None else one
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {key: largest(one.get(key), other.get(key)) for key in sorted({*one, *other})}
+    return max(one, other, key=_size)
+
+
+def _size(value: object) -> tuple[bool, float, str]:
+    """What two values of any types are compared by; numbers by what they are worth."""
+    is_number = isinstance(value, (int, float))
+    return is_number, value if isinstance(value, (int, float)) else 0, repr(value)
+
+
 def _merged(one: Record, other: Record, weight: int, other_weight: int, ending: frozenset[int]) -> Iterator[Any]:
     """The columns of the merged record.
 
     A value once known is never replaced by nothing. What an end says of itself (``ending``) holds as a whole, though:
     the error of a presumed death must not stay on a run that in truth succeeded.
     """
-    if weight == other_weight:
-        strong, weak = (one, other) if _order(one) >= _order(other) else (other, one)
-    else:
+    if weight != other_weight:
         strong, weak = (one, other) if weight > other_weight else (other, one)
-    for index, (value, weaker) in enumerate(zip(strong, weak, strict=True)):
-        keeps = value is not None or (weight != other_weight and index in ending)
-        yield value if keeps else weaker
+        for index, (value, weaker) in enumerate(zip(strong, weak, strict=True)):
+            yield value if value is not None or index in ending else weaker
+        return
+    last = max(one, other, key=lambda record: _end_of(record, ending))
+    for index, values in enumerate(zip(one, other, strict=True)):
+        yield last[index] if index in ending else largest(*values)
 
 
-def _order(record: Record) -> tuple[int, str]:
-    return (record.completed_at or 0, repr(tuple(record)))
+def _end_of(record: Record, ending: frozenset[int]) -> tuple[int, list[tuple[bool, float, str]]]:
+    return record.completed_at or 0, [_size(record[index]) for index in sorted(ending)]
 
 
 def _positions(kind: type[Any]) -> frozenset[int]:

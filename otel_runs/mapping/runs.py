@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from otel_runs.mapping.merge import merge_runs
+from otel_runs.mapping.merge import largest, merge_runs
 from otel_runs.mapping.totals import Totals
 from otel_runs.records import TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES, ModelRun, Run, RunStatus
 
@@ -176,16 +176,16 @@ def _blamed(anchors: Sequence[ModelRun]) -> ModelRun:
 
 
 def keyed_part(state: RunState | None, stated: Run) -> RunState:
-    """A run with a key after one of its anchors was heard: column by column the smallest value any of them states.
+    """A run with a key after one of its anchors was heard: column by column the largest value any of them states.
 
-    Which anchor is heard first is chance; the smallest value is the same whatever the order.
+    Which anchor is heard first is chance; the largest value is the same whatever the order.
     """
     if state is None or state.is_placeholder:
         # What an anchor says of itself alone is in its model run; the run derives it from all of them.
         kept = {"root_span_id", "started_at", *_SHARED}
         blank = {name: default for name, default in Run._field_defaults.items() if name not in kept}
         return RunState(stated._replace(**blank), NOTHING_DERIVED, state.loose if state else False)
-    merged: dict[str, Any] = {name: _smallest(getattr(state.run, name), getattr(stated, name)) for name in _SHARED}
+    merged: dict[str, Any] = {name: largest(getattr(state.run, name), getattr(stated, name)) for name in _SHARED}
     return state._replace(run=state.run._replace(**merged))
 
 
@@ -204,11 +204,3 @@ _SHARED: Final = (
     "run_key",
 )
 """Columns that every anchor of a run with a key may state for the whole."""
-
-
-def _smallest(one: object, other: object) -> object:
-    if one is None or other is None:
-        return other if one is None else one
-    if isinstance(one, dict) and isinstance(other, dict):
-        return {key: _smallest(one.get(key), other.get(key)) for key in sorted({*one, *other})}
-    return one if repr(one) <= repr(other) else other

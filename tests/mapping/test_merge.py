@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import given
@@ -74,6 +75,38 @@ def test_merging_in_any_order_and_as_often_as_one_likes_gives_the_same_run(
 def test_merging_is_associative(spans: list[Span]) -> None:
     one, two, three = (_run(each) for each in spans)
     assert merge_runs(merge_runs(one, two), three) == merge_runs(one, merge_runs(two, three))
+
+
+_VALUES = st.none() | st.integers(0, 2)
+
+
+@st.composite
+def ends(draw: st.DrawFn) -> Run:
+    """One span's end, on a way where something was taken out of it or put in."""
+    return _ended(
+        status=draw(st.sampled_from(["completed", "failed", "cancelled"])),
+        completed_at=draw(st.integers(5, 6)),
+        error=draw(st.none() | st.sampled_from(["KeyError: 'a'", "ValueError"])),
+        rows_in=draw(_VALUES),
+        rows_out=draw(_VALUES),
+        session_id=draw(st.none() | st.sampled_from(["s", "t"])),
+        background=draw(st.none() | st.booleans()),
+        metadata=draw(st.none() | st.dictionaries(st.sampled_from("ab"), _VALUES | st.just("x") | st.just(1.0))),
+    )
+
+
+def _written(run: Run) -> str:
+    """As it is stored: 1 and 1.0 differ, the order of keys does not count."""
+    return repr(run._replace(metadata=None)) + json.dumps(run.metadata, sort_keys=True)
+
+
+@given(st.lists(ends(), min_size=3, max_size=3), st.data())
+def test_ends_that_differ_are_one_run_whatever_their_order_and_number(runs: list[Run], data: st.DataObject) -> None:
+    expected = merge_runs(merge_runs(runs[0], runs[1]), runs[2])
+    merged, *rest = data.draw(st.permutations(runs * 2))
+    for run in rest:
+        merged = merge_runs(merged, run)
+    assert _written(merged) == _written(expected)
 
 
 @given(told())
