@@ -171,10 +171,16 @@ class Database:
 
     @contextmanager
     def _connection(self, *, writes: bool) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
-            connection.execution_options(**{_WRITES: writes})
-            with connection.begin():
-                yield connection
+        pool = self.engine.pool
+        try:
+            with self.engine.connect() as connection:
+                connection.execution_options(**{_WRITES: writes})
+                with connection.begin():
+                    yield connection
+        finally:
+            if self.engine.pool is not pool:
+                # Closed meanwhile, for a fork: the connection went back to a pool that nobody else knows.
+                pool.dispose()
 
     def _file_id(self) -> files.FileId | None:
         return None if self._path is None else files.file_id(self._path)
