@@ -14,6 +14,7 @@ from bench.contenders import CONTENDERS
 from bench.rounds import Line, Samples, interleaved
 
 OURS, PLAIN = "otel_runs recorded", "plain"
+IDLE, PLAIN_IDLE = "otel_runs, no provider", "plain, no provider"
 GOALS = {PLAIN: 1.0, "logfire": 0.3, "logfire, no arguments": 0.5, "mlflow": 0.1}
 NEEDS = {"logfire": "logfire", "logfire, no arguments": "logfire", "mlflow": "mlflow"}
 """Contender -> the module that must be installed."""
@@ -31,6 +32,7 @@ def lines(folder: Path, *, calls: int = 10_000, rounds: int = 7) -> list[Line]:
         if name in names
     ]
     found.append(_line("the same, exporter dropped", "otel_runs dropped", PLAIN, in_pipeline, GOALS[PLAIN]))
+    found.append(_line("the same, no provider set", IDLE, PLAIN_IDLE, in_pipeline, 0.5))
     if "mlflow" in names:
         found.append(_line("the same, until it is written", OURS, "mlflow", exported, GOALS["mlflow"]))
     return found

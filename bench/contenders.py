@@ -68,6 +68,24 @@ def otel_runs_dropped(folder: Path) -> Contender:
     return Contender(otel_runs.step(work), lambda: otel_runs.run("bench"), provider.force_flush)
 
 
+def otel_runs_idle(folder: Path) -> Contender:
+    """Our decorator while no tracer provider is set."""
+    import otel_runs
+
+    return Contender(otel_runs.step(work), lambda: otel_runs.run("bench"), int)
+
+
+def plain_idle(folder: Path) -> Contender:
+    """``start_as_current_span`` by hand while no tracer provider is set."""
+    tracer = trace.get_tracer("bench")
+
+    def call(value: int) -> int:
+        with tracer.start_as_current_span("work"):
+            return work(value)
+
+    return Contender(call, lambda: tracer.start_as_current_span("bench"), int)
+
+
 def plain(folder: Path) -> Contender:
     """``start_as_current_span`` by hand, with the attributes that our decorator sets."""
     tracer = _dropping_provider().get_tracer("bench")
@@ -129,7 +147,9 @@ def mlflow(folder: Path) -> Contender:
 CONTENDERS: dict[str, Callable[[Path], Contender]] = {
     "otel_runs recorded": otel_runs_recorded,
     "otel_runs dropped": otel_runs_dropped,
+    "otel_runs, no provider": otel_runs_idle,
     "plain": plain,
+    "plain, no provider": plain_idle,
     "logfire": logfire_bare,
     "logfire, no arguments": logfire_without_arguments,
     "mlflow": mlflow,
