@@ -46,8 +46,10 @@ def save_splitting(ingest: Ingest, spans: Sequence[Span]) -> list[RefusedSpan]:
     Raises:
         StoreError: the database takes nothing now, whatever the spans (StoreUnavailableError), or until somebody
             repairs it. A part of the batch may be stored; storing it again changes nothing.
+        RaceError: other writers were faster at some spans, at every try; all others are stored. As above.
     """
     refused: list[RefusedSpan] = []
+    lost: RaceError | None = None
     failures = 0
     # By trace, because what is bad is often bad together: two traces that claim the same row, for instance.
     parts = [sorted(range(len(spans)), key=lambda position: spans[position].trace_id)]
@@ -56,20 +58,23 @@ def save_splitting(ingest: Ingest, spans: Sequence[Span]) -> list[RefusedSpan]:
         try:
             ingest.save([spans[position] for position in part], tries=_TRIES if failures else TRIES)
         except Exception as exc:
-            if not _is_due_to_spans(exc):
+            if not _may_spare_a_part(exc):
                 raise
             failures += 1
-            if len(part) == 1 or failures > _MOST_FAILURES:
-                refused += [RefusedSpan(position, spans[position], exc) for position in part]
-            else:
+            if len(part) > 1 and failures <= _MOST_FAILURES:
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
+            elif isinstance(exc, RaceError):
+                lost = exc  # no fault of the spans: refused for it, they would be lost
+            else:
+                refused += [RefusedSpan(position, spans[position], exc) for position in part]
+    if lost is not None:
+        raise lost
     return refused
 
 
-def _is_due_to_spans(error: Exception) -> bool:
-    """Whether the same database may take other spans: a refused row, a race that cannot be won, a span we misread."""
+def _may_spare_a_part(error: Exception) -> bool:
+    """Whether the same database may take a part of the spans: a refused row, a lost race, a span we misread."""
     if isinstance(error, StoreError):
-        # No writer wins one span's race at every try. A row that is never ours stands in the way.
         return isinstance(error, StoreValueError | RaceError)
     return not isinstance(error, OSError | MemoryError)

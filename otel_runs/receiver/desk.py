@@ -12,6 +12,7 @@ from otel_runs.receiver.answers import Answer, answer_to
 from otel_runs.receiver.intake import Intake
 from otel_runs.receiver.meters import Meters
 from otel_runs.receiver.request import Outcome, Request
+from otel_runs.receiver.room import Arriving, Room
 
 logger = logging.getLogger(__name__)
 
@@ -21,13 +22,15 @@ class Desk:
 
     Args:
         intake: where they wait.
+        room: that they take while they arrive.
         meters: told of everything.
         token: that clients must show (RFC 6750, ``Authorization: Bearer ...``); None lets everybody in.
         most_bytes: of one request, as sent and after decompression.
     """
 
-    def __init__(self, intake: Intake, meters: Meters, *, token: str | None, most_bytes: int) -> None:
+    def __init__(self, intake: Intake, room: Room, meters: Meters, *, token: str | None, most_bytes: int) -> None:
         self._intake = intake
+        self._room = room
         self._meters = meters
         self._token = token
         self.most_bytes = most_bytes
@@ -50,7 +53,15 @@ class Desk:
             if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), self._token.encode()):
                 msg = "This server wants a token: send 'Authorization: Bearer <token>' with the right one."
                 raise UnauthenticatedError(msg)
+        self.require_room(size)
+
+    def require_room(self, size: int = 0) -> None:
+        """As ``Intake.require_room``."""
         self._intake.require_room(size)
+
+    def arriving(self) -> Arriving:
+        """Around the reading of a request's body, piece by piece."""
+        return Arriving(self._room)
 
     async def store(self, request: Request, protocol: str) -> Outcome:
         """Queue a request, and wait until it is committed.

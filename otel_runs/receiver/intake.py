@@ -3,8 +3,8 @@
 While a transaction is written, requests gather; the next transaction takes them all. So an acknowledgement, which waits
 for the commit and the disk, costs each of a hundred clients a hundredth of it.
 
-What waits is bounded by its bytes as they were sent. Decompression, decoding and writing happen in the writer's thread,
-one batch at a time: no number of clients makes the server larger.
+What arrives and waits is bounded by its bytes as they were sent (room.py). Decompression, decoding and writing happen
+in the writer's thread, one batch at a time: no number of clients makes the server larger.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final, NamedTuple
 
-from otel_runs.errors import OtelRunsError, OverloadedError, StoppingError, StoreError
+from otel_runs.errors import OtelRunsError, StoppingError, StoreError
 from otel_runs.ingest.splitting import RefusedSpan
 from otel_runs.receiver.meters import Meters
 from otel_runs.receiver.request import Outcome, Request, outcome_of
+from otel_runs.receiver.room import Room
 from otel_runs.spans.limits import Limits
 from otel_runs.spans.span import Span
 
@@ -50,7 +51,7 @@ class _Waiting(NamedTuple):
 class _Read(NamedTuple):
     """A request whose body could be read."""
 
-    future: Future[Outcome]
+    waiting: _Waiting
     spans: list[Span]
     refused: list[str]
 
@@ -62,18 +63,17 @@ class Intake:
         save: stores spans and returns those that cannot be stored; ``save_splitting``, as a rule.
         limits: what is read of one span at most.
         most_bytes: of one request, after decompression.
-        queue_bytes: of all requests that wait or are being written. One request always fits into an empty queue.
+        room: for all requests that wait or are being written.
         meters: told of everything.
     """
 
-    def __init__(self, save: Save, limits: Limits, *, most_bytes: int, queue_bytes: int, meters: Meters) -> None:
+    def __init__(self, save: Save, limits: Limits, *, most_bytes: int, room: Room, meters: Meters) -> None:
         self._save = save
         self._limits = limits
         self._most_bytes = most_bytes
-        self._queue_bytes = queue_bytes
+        self._room = room
         self._meters = meters
         self._waiting: deque[_Waiting] = deque()
-        self._bytes = 0
         self._changed = threading.Condition()
         self._is_stopping = False
         self._writer = threading.Thread(target=self._write, name="otel_runs writer", daemon=True)
@@ -89,12 +89,13 @@ class Intake:
             OverloadedError: the queue is full.
             StoppingError: the server takes no more work.
         """
+        self._require_work()
+        self._room.require(bytes_ + _REQUEST_BYTES)
+
+    def _require_work(self) -> None:
         if self._is_stopping:
             msg = "The server is stopping; send the request again."
             raise StoppingError(msg)
-        if self._bytes and self._bytes + bytes_ + _REQUEST_BYTES > self._queue_bytes:
-            msg = f"{self._bytes} bytes of {self._queue_bytes} wait to be written; send the request again, later."
-            raise OverloadedError(msg)
 
     def submit(self, request: Request) -> Future[Outcome]:
         """Queue a request.
@@ -109,11 +110,10 @@ class Intake:
         """
         waiting = _Waiting(request, Future())
         with self._changed:
-            self.require_room(len(request.body))
-            self._bytes += waiting.bytes
+            self._require_work()
+            self._room.take(waiting.bytes)
             self._waiting.append(waiting)
             self._changed.notify()
-        self._meters.queue_bytes = self._bytes
         return waiting.future
 
     def stop(self, timeout: float) -> bool:
@@ -133,29 +133,22 @@ class Intake:
             left = list(self._waiting)
             self._waiting.clear()
         for waiting in left:
-            _fail(waiting.future, StoppingError("The server had to stop before this was written; send it again."))
+            self._fail(waiting, StoppingError("The server had to stop before this was written; send it again."))
         return not left and not self._writer.is_alive()
 
     # The writer's thread.
 
     def _write(self) -> None:
         while (first := self._next(wait=True)) is not None:
-            taken = [first]
             batch = self._read(first)
-            while self._has_room(batch, taken) and (more := self._next()) is not None:
-                taken.append(more)
+            for _ in range(_BATCH_REQUESTS - 1):
+                if sum(len(read.spans) for read in batch) >= BATCH_SPANS or (more := self._next()) is None:
+                    break
                 batch += self._read(more)
             try:
                 self._commit(batch)
             except Exception as exc:  # noqa: BLE001  the writer goes on, whatever came
-                self._fail(batch, exc)
-            with self._changed:
-                self._bytes -= sum(waiting.bytes for waiting in taken)
-            self._meters.queue_bytes = self._bytes
-
-    @staticmethod
-    def _has_room(batch: Sequence[_Read], taken: Sequence[_Waiting]) -> bool:
-        return sum(len(read.spans) for read in batch) < BATCH_SPANS and len(taken) < _BATCH_REQUESTS
+                self._fail_all(batch, exc)
 
     def _next(self, *, wait: bool = False) -> _Waiting | None:
         with self._changed:
@@ -170,9 +163,9 @@ class Intake:
         except Exception as exc:
             if not isinstance(exc, OtelRunsError):
                 logger.exception("A request could not be read; this is a defect. Its client is told so.")
-            _fail(waiting.future, exc)
+            self._fail(waiting, exc)
             return []
-        return [_Read(waiting.future, decoded.spans, decoded.refused)]
+        return [_Read(waiting, decoded.spans, decoded.refused)]
 
     def _commit(self, batch: Sequence[_Read]) -> None:
         """Store all spans, then answer."""
@@ -187,24 +180,26 @@ class Intake:
         for read in batch:
             end = first + len(read.spans)
             reasons = [refused[position] for position in range(first, end) if position in refused] if refused else []
-            _answer(read.future, outcome_of(len(read.spans) - len(reasons), [*read.refused, *reasons]))
+            self._answer(read.waiting, outcome_of(len(read.spans) - len(reasons), [*read.refused, *reasons]))
             first = end
 
-    def _fail(self, batch: Sequence[_Read], error: Exception) -> None:
+    def _fail_all(self, batch: Sequence[_Read], error: Exception) -> None:
         spans = sum(len(read.spans) for read in batch)
         if isinstance(error, StoreError):
             logger.warning("%d spans could not be stored and are asked for again: %s", spans, error)
         else:
             logger.error("%d spans could not be stored; this is a defect.", spans, exc_info=error)
         for read in batch:
-            _fail(read.future, error)
+            self._fail(read.waiting, error)
 
+    # Room comes first: who is answered may send the next request at once.
 
-def _answer(future: Future[Outcome], outcome: Outcome) -> None:
-    if future.set_running_or_notify_cancel():  # who waited may have gone
-        future.set_result(outcome)
+    def _answer(self, waiting: _Waiting, outcome: Outcome) -> None:
+        self._room.give_back(waiting.bytes)
+        if waiting.future.set_running_or_notify_cancel():  # who waited may have gone
+            waiting.future.set_result(outcome)
 
-
-def _fail(future: Future[Outcome], error: Exception) -> None:
-    if future.set_running_or_notify_cancel():
-        future.set_exception(error)
+    def _fail(self, waiting: _Waiting, error: Exception) -> None:
+        self._room.give_back(waiting.bytes)
+        if waiting.future.set_running_or_notify_cancel():
+            waiting.future.set_exception(error)

@@ -1,6 +1,6 @@
 """What the server counts of itself: OpenTelemetry metrics, and a line in its log.
 
-The metrics go nowhere unless the user sets up an SDK for them (docs/serve.md).
+The metrics go nowhere unless the user asks for an exporter (server/own_metrics.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from opentelemetry import metrics
 
 from otel_runs.receiver.answers import answer_to
 from otel_runs.receiver.request import Outcome
+from otel_runs.receiver.room import Room
 
 SCOPE: Final = "otel_runs.server"
 
@@ -27,14 +28,19 @@ class Counts(NamedTuple):
     """Requests that cannot be read, are too large or may not come in."""
     requests_put_off: int = 0
     """Requests whose senders were asked to send them again: the queue was full, or the database away."""
+    answer_seconds: float = 0.0
+    """From the last byte of a request to its answer, of all that were answered with success, added up."""
 
 
 class Meters:
-    """Counts requests and spans; safe from several threads."""
+    """Counts requests and spans; safe from several threads.
 
-    def __init__(self) -> None:
-        self.queue_bytes = 0
-        """What waits to be written."""
+    Args:
+        room: that requests take.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
         self._lock = threading.Lock()
         self._counts = Counts()
         meter = metrics.get_meter(SCOPE)
@@ -54,8 +60,13 @@ class Meters:
             "otel_runs.server.queue.size",
             [lambda _options: [metrics.Observation(self.queue_bytes)]],
             "By",
-            "What waits to be written.",
+            "Requests that arrive, wait and are written.",
         )
+
+    @property
+    def queue_bytes(self) -> int:
+        """Of requests that arrive, wait and are written, now."""
+        return self._room.taken
 
     @property
     def counts(self) -> Counts:
@@ -75,6 +86,7 @@ class Meters:
                 requests=now.requests + 1,
                 spans_stored=now.spans_stored + outcome.stored,
                 spans_refused=now.spans_refused + outcome.refused,
+                answer_seconds=now.answer_seconds + seconds,
             )
 
     def add_failure(self, protocol: str, error: BaseException) -> None:

@@ -24,15 +24,21 @@ from otel_runs.receiver.request import Request, Signal
 PROTOCOL: Final = "grpc"
 MESSAGE_SECONDS: Final = 30.0
 """In which a request's message must have arrived."""
+MESSAGES: Final = 16
+"""That may arrive at once, on all connections: gRPC shows a message only when it is complete, so that its bytes cannot
+be counted before. Flow control holds the senders of others."""
+WATCH_SECONDS: Final = 5.0
+"""Between two looks at the server's health for those who watch it."""
 
 _SERVICES: Final[dict[str, Signal]] = {
     "opentelemetry.proto.collector.trace.v1.TraceService": "traces",
     "opentelemetry.proto.collector.logs.v1.LogsService": "logs",
 }
 _METRICS: Final = "opentelemetry.proto.collector.metrics.v1.MetricsService"
+_UNKNOWN: Final[int] = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
-_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+_SERVING: Final[int] = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final[int] = health_pb2.HealthCheckResponse.NOT_SERVING
 
 Handler = Callable[[AsyncIterator[bytes], Any], Awaitable[bytes]]
 
@@ -52,7 +58,8 @@ def grpc_server(desk: Desk, readiness: Readiness) -> grpc.aio.Server:
     async def metrics(_messages: AsyncIterator[bytes], context: Any) -> bytes:
         await _abort(context, desk.failed(PROTOCOL, NotReceivedError(METRICS_ARE_NOT_RECEIVED)))
 
-    exports = {service: _receiver(desk, signal) for service, signal in _SERVICES.items()}
+    places = asyncio.Semaphore(MESSAGES)
+    exports = {service: _receiver(desk, places, signal) for service, signal in _SERVICES.items()}
     for service, export in {**exports, _METRICS: metrics}.items():
         handlers = {"Export": grpc.stream_unary_rpc_method_handler(export)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
@@ -64,7 +71,7 @@ _STREAMS: Final = 100
 """Requests at once on one connection."""
 
 
-def _receiver(desk: Desk, signal: Signal) -> Handler:
+def _receiver(desk: Desk, places: asyncio.Semaphore, signal: Signal) -> Handler:
     """What answers the requests of one signal.
 
     A handler of a stream: on the wire it is the same, and the message is not read before there is room for it.
@@ -73,7 +80,8 @@ def _receiver(desk: Desk, signal: Signal) -> Handler:
     async def export(messages: AsyncIterator[bytes], context: Any) -> bytes:
         try:
             desk.admit(_authorization(context))
-            outcome = await desk.store(Request(signal, "protobuf", await _message(messages)), PROTOCOL)
+            message = await _message(messages, desk, places)
+            outcome = await desk.store(Request(signal, "protobuf", message), PROTOCOL)
         except Exception as exc:  # noqa: BLE001  every error has its answer
             await _abort(context, desk.failed(PROTOCOL, exc))
         return encoded(response(signal, outcome), "protobuf")
@@ -81,9 +89,10 @@ def _receiver(desk: Desk, signal: Signal) -> Handler:
     return export
 
 
-async def _message(messages: AsyncIterator[bytes]) -> bytes:
+async def _message(messages: AsyncIterator[bytes], desk: Desk, places: asyncio.Semaphore) -> bytes:
     try:
-        async with asyncio.timeout(MESSAGE_SECONDS):
+        async with asyncio.timeout(MESSAGE_SECONDS), places:
+            desk.require_room()  # others may have taken it since this one was admitted
             body = await anext(aiter(messages), None)
     except TimeoutError as exc:
         msg = f"The message did not arrive within {MESSAGE_SECONDS:g} seconds; send it again."
@@ -115,7 +124,22 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # published wit
 
     async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802  gRPC's name
         """Of the whole server, or one of its services."""
-        if request.service and request.service not in _SERVICES:
+        status = await self._status(request.service)
+        if status == _UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.service} is no service here.")
-        is_ready = await self._readiness() is None
-        return health_pb2.HealthCheckResponse(status=_SERVING if is_ready else _NOT_SERVING)
+        return health_pb2.HealthCheckResponse(status=status)
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802  gRPC's name
+        """The same, and again whenever it has changed."""
+        told = None
+        while not context.cancelled():
+            status = await self._status(request.service)
+            if status != told:
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+            told = status
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _status(self, service: str) -> int:
+        if service and service not in _SERVICES:
+            return _UNKNOWN
+        return _SERVING if await self._readiness() is None else _NOT_SERVING

@@ -23,6 +23,7 @@ from otel_runs.receiver.answers import Answer
 from otel_runs.receiver.desk import Desk
 from otel_runs.receiver.messages import CONTENT_TYPES, encoded, response, status
 from otel_runs.receiver.request import Encoding, Request, Signal
+from otel_runs.receiver.room import Arriving
 
 PROTOCOL: Final = "http"
 BODY_SECONDS: Final = 30.0
@@ -57,7 +58,7 @@ def http_app(desk: Desk, readiness: Readiness) -> Starlette:
         answer = desk.failed(PROTOCOL, NotReceivedError(f"{request.method} {request.url.path} is nothing here."))
         return _failure(answer._replace(http=code), request, getattr(error, "headers", None))
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/v1/traces", _receiver(desk, "traces"), methods=["POST"]),
             Route("/v1/logs", _receiver(desk, "logs"), methods=["POST"]),
@@ -67,6 +68,9 @@ def http_app(desk: Desk, readiness: Readiness) -> Starlette:
         ],
         exception_handlers={HTTPException: other},
     )
+    # A redirect to the path without its last slash is no answer of OTLP; a permanent error says what is wrong.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _receiver(desk: Desk, signal: Signal) -> Handler:
@@ -77,7 +81,9 @@ def _receiver(desk: Desk, signal: Signal) -> Handler:
         try:
             desk.admit(http.headers.get("authorization"), _announced_size(http))
             encoding = _encoding(http)
-            content = await body.read()
+            with desk.arriving() as arriving:
+                content = await body.read(arriving)
+            # No other request comes between: store() takes the same room again before it waits.
             compression = http.headers.get("content-encoding", "").strip().lower()
             outcome = await desk.store(Request(signal, encoding, content, compression), PROTOCOL)
         except ClientDisconnect:
@@ -122,10 +128,14 @@ class _Body:
         self._limit = limit
         self._is_complete = False
 
-    async def read(self) -> bytes:
+    async def read(self, arriving: Arriving) -> bytes:
         """All of it.
 
+        Args:
+            arriving: told of each piece.
+
         Raises:
+            OverloadedError: there is no room for it.
             TooLargeError: it is above the limit.
             SlowRequestError: it did not arrive in time.
             ClientDisconnect: its sender has gone.
@@ -134,7 +144,9 @@ class _Body:
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while not self._is_complete:
-                    content += await self._piece()
+                    piece = await self._piece()
+                    arriving.add(len(piece))
+                    content += piece
                     if len(content) > self._limit:
                         msg = f"The body is larger than {self._limit} bytes; send smaller batches."
                         raise TooLargeError(msg)

@@ -13,6 +13,7 @@ from otel_runs.receiver.intake import Intake
 from otel_runs.receiver.meters import Counts, Meters
 from otel_runs.receiver.over_grpc import grpc_server
 from otel_runs.receiver.over_http import http_app
+from otel_runs.receiver.room import Room
 from otel_runs.server.address import Address, cannot_listen, listening_socket
 from otel_runs.server.http_port import HttpPort
 from otel_runs.server.options import Options, Tls
@@ -46,15 +47,16 @@ class RunServer:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._store = RunStore(options.database)
-        self._meters = Meters()
+        room = Room(options.queue_bytes)
+        self._meters = Meters(room)
         self._intake = Intake(
             self._store.save,
             options.limits,
             most_bytes=options.most_bytes,
-            queue_bytes=options.queue_bytes,
+            room=room,
             meters=self._meters,
         )
-        self._desk = Desk(self._intake, self._meters, token=options.token, most_bytes=options.most_bytes)
+        self._desk = Desk(self._intake, room, self._meters, token=options.token, most_bytes=options.most_bytes)
         self._probing: asyncio.Task[str | None] | None = None
         self._grpc: grpc.aio.Server | None = None
         self._http: HttpPort | None = None
@@ -132,14 +134,17 @@ class RunServer:
             await asyncio.sleep(interval)
             now = self.counts
             if now != before:
-                logger.info("%s", summary(now, before))
+                logger.info("%s, queue bytes: %d", summary(now, before), self._meters.queue_bytes)
             before = now
 
 
 def summary(now: Counts, before: Counts) -> str:
     """What came in between two moments, in one line."""
-    since = Counts(*(new - old for new, old in zip(now, before, strict=True)))
-    return ", ".join(f"{name.replace('_', ' ')}: {number}" for name, number in since._asdict().items())
+    since = {name: new - old for name, new, old in zip(Counts._fields, now, before, strict=True)}
+    seconds = since.pop("answer_seconds")
+    answered = since["requests"] - since["requests_refused"] - since["requests_put_off"]
+    counted = ", ".join(f"{name.replace('_', ' ')}: {number}" for name, number in since.items())
+    return f"{counted}, mean seconds to answer: {seconds / answered:.3f}" if answered else counted
 
 
 def _add_port(server: grpc.aio.Server, address: Address, tls: Tls | None) -> int:

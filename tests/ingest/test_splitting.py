@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -10,7 +10,9 @@ from otel_runs import attributes as key
 from otel_runs.errors import MappingError, StoreAccessError, StoreError, StoreUnavailableError
 from otel_runs.ids import row_id_from_span
 from otel_runs.ingest import TRIES, Ingest
+from otel_runs.ingest.settlement import RaceError
 from otel_runs.ingest.splitting import _MOST_FAILURES, RefusedSpan, save_splitting
+from otel_runs.mapping.facts import Facts
 from otel_runs.spans.span import Span
 from otel_runs.store.engine import Database, open_database
 from tests.ingest.contents import contents_of, empty
@@ -112,6 +114,29 @@ def test_database_that_is_away_is_no_fault_of_the_spans(tmp_path_url: str) -> No
         with other.write(), pytest.raises(StoreUnavailableError):
             save_splitting(Ingest(database), [span(0), span(1, 0)])
         assert save_splitting(Ingest(database), [span(0), span(1, 0)]) == []
+
+
+@pytest.mark.parametrize("trace", [0, 1])
+def test_race_that_is_lost_at_every_try_refuses_no_span_and_all_others_are_stored(
+    database: Database, trace: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A span that is refused is gone for good; one that lost a race is to be sent again."""
+    spans = [span(number, 0 if number else None, trace=trace) for trace in range(2) for number in range(4)]
+    ingest = Ingest(database)
+    settle = ingest._settle
+
+    def lose(facts: Sequence[Facts], known: frozenset[str]) -> None:
+        if row_id(2, trace) in {each.node_id for each in facts}:
+            raise RaceError
+        settle(facts, known)
+
+    monkeypatch.setattr(ingest, "_settle", lose)
+    with pytest.raises(StoreUnavailableError):
+        save_splitting(ingest, spans)
+    assert set(stored_steps(database)) == {row_id(n, t) for n in (1, 2, 3) for t in (0, 1)} - {row_id(2, trace)}
+    monkeypatch.undo()
+    assert save_splitting(ingest, spans) == []
+    assert len(stored_steps(database)) == 6
 
 
 @pytest.mark.parametrize("error", [StoreError("damaged"), StoreAccessError("no permission"), OSError("disk")])

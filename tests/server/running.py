@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Self
 import grpc
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from otel_runs.receiver.meters import Counts
 from otel_runs.server.address import Address
@@ -82,6 +84,16 @@ class Client:
             call = channel.unary_unary(f"/{service}/Export")
             answer: bytes = call(content, metadata=tuple((metadata or {}).items()), timeout=SECONDS, **options)
             return answer
+
+    def health(self, service: str = "") -> int:
+        """Ask gRPC's health service; a number of HealthCheckResponse.ServingStatus.
+
+        Raises:
+            grpc.RpcError: the server answers with an error.
+        """
+        with grpc.insecure_channel(str(self.ports.otlp_grpc)) as channel:
+            stub: Any = HealthStub(channel)  # its methods are made at run time, where no type checker sees them
+            return int(stub.Check(HealthCheckRequest(service=service), timeout=SECONDS).status)
 
 
 class Failure(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -140,12 +141,26 @@ def test_message_that_does_not_come_is_answered_with_send_again(
     ("service", "status"), [("", HealthCheckResponse.SERVING), (TRACES, HealthCheckResponse.SERVING)]
 )
 def test_health_service_says_that_the_server_serves(server: ThreadedServer, service: str, status: int) -> None:
-    with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel:
-        answer = HealthStub(channel).Check(HealthCheckRequest(service=service), timeout=SECONDS)  # pyright: ignore[reportAttributeAccessIssue]
-    assert answer.status == status
+    assert server.health(service) == status
+
+
+def test_who_watches_the_health_service_is_told_of_each_change(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(over_grpc, "WATCH_SECONDS", 0.05)
+    with serving(sqlite_url) as server, grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel:
+        stub: Any = HealthStub(channel)
+        told = stub.Watch(HealthCheckRequest(), timeout=SECONDS)
+        assert next(told).status == HealthCheckResponse.SERVING
+        monkeypatch.setattr(server.server._intake, "_is_stopping", True)
+        assert next(told).status == HealthCheckResponse.NOT_SERVING
+        told.cancel()
+        unknown = stub.Watch(HealthCheckRequest(service=METRICS), timeout=SECONDS)
+        assert next(unknown).status == HealthCheckResponse.SERVICE_UNKNOWN
+        unknown.cancel()
 
 
 def test_health_service_does_not_know_metrics(server: ThreadedServer) -> None:
-    with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel, pytest.raises(grpc.RpcError) as raised:
-        HealthStub(channel).Check(HealthCheckRequest(service=METRICS), timeout=SECONDS)  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(grpc.RpcError) as raised:
+        server.health(METRICS)
     assert failure_of(raised.value).code is grpc.StatusCode.NOT_FOUND

@@ -167,6 +167,13 @@ def test_other_compressions_are_415(server: ThreadedServer) -> None:
     assert "expected one of: identity, gzip, deflate, zstd" in answer.status.message
 
 
+def test_reason_that_quotes_half_a_surrogate_pair_can_be_answered(server: ThreadedServer) -> None:
+    """JavaScript cuts texts in the middle of a pair; an answer with one half could not be encoded."""
+    body = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"spanId":"\\ud800","name":"x"}]}]}]}'
+    told = json.loads(server.post(body, JSON).body)["partialSuccess"]
+    assert "Span \\ud800: " in told["errorMessage"]
+
+
 def test_metrics_are_answered_with_a_permanent_error_that_says_what_to_do(server: ThreadedServer) -> None:
     answer = server.post(b"", path="/v1/metrics")
     assert answer.code == 404
@@ -175,7 +182,8 @@ def test_metrics_are_answered_with_a_permanent_error_that_says_what_to_do(server
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "code"), [("POST", "/", 404), ("GET", "/v1/traces", 405), ("DELETE", "/healthz", 405)]
+    ("method", "path", "code"),
+    [("POST", "/", 404), ("POST", "/v1/traces/", 404), ("GET", "/v1/traces", 405), ("DELETE", "/healthz", 405)],
 )
 def test_errors_of_http_itself_have_a_status_as_body_too(
     server: ThreadedServer, method: str, path: str, code: int

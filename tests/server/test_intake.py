@@ -14,6 +14,7 @@ from otel_runs.ingest.splitting import RefusedSpan
 from otel_runs.receiver.intake import BATCH_SPANS, Intake
 from otel_runs.receiver.meters import Meters
 from otel_runs.receiver.request import Outcome, Request
+from otel_runs.receiver.room import Room
 from otel_runs.spans.limits import limits_from_settings
 from otel_runs.spans.span import Span
 from tests.server.requests import new_request, new_trace
@@ -50,13 +51,15 @@ class Shelf:
 @contextmanager
 def taking(shelf: Shelf, queue_bytes: int = 10_000_000) -> Iterator[Intake]:
     limits = limits_from_settings({})
-    intake = Intake(shelf.save, limits, most_bytes=50_000_000, queue_bytes=queue_bytes, meters=Meters())
+    room = Room(queue_bytes)
+    intake = Intake(shelf.save, limits, most_bytes=50_000_000, room=room, meters=Meters(room))
     intake.start()
     try:
         yield intake
     finally:
         shelf.is_open.set()
         assert intake.stop(SECONDS)
+        assert room.taken == 0, "all room is given back"
 
 
 @pytest.fixture

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
+import socket
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from otel_runs.errors import OverloadedError, SchemaError, SettingsError, StoppingError, StoreUnavailableError
 from otel_runs.receiver.answers import answer_to
 from tests.server.requests import names_in, new_request
-from tests.server.running import SECONDS, ThreadedServer, failure_of, serving
+from tests.server.running import PROTOBUF, SECONDS, failure_of, serving
 from tests.servers.postgres import PostgresServer
 
 
@@ -31,9 +32,12 @@ def retry_seconds(status: Status | None) -> int | None:
     return int(retry.retry_delay.seconds)
 
 
-def health_of(server: ThreadedServer) -> int:
-    with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel:
-        return int(HealthStub(channel).Check(HealthCheckRequest(), timeout=SECONDS).status)  # pyright: ignore[reportAttributeAccessIssue]
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that comes soon."""
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @contextmanager
@@ -80,7 +84,7 @@ def test_full_queue_is_503_with_retry_after_and_resource_exhausted_with_retry_in
                 server.export(new_request())
             ready = server.request("GET", "/readyz")
             alive = server.request("GET", "/healthz")
-            assert health_of(server) == HealthCheckResponse.NOT_SERVING
+            assert server.health() == HealthCheckResponse.NOT_SERVING
         thread.join(SECONDS)
         assert held == [b""]
         assert (over_http.code, over_http.headers["retry-after"]) == (503, "1")
@@ -91,6 +95,35 @@ def test_full_queue_is_503_with_retry_after_and_resource_exhausted_with_retry_in
         assert (ready.code, alive.code) == (503, 200)
         assert server.post(new_request()).code == 200
         assert server.counts.requests_put_off == 2
+
+
+def test_bodies_take_room_while_they_arrive(sqlite_url: str) -> None:
+    """Many clients that each send a large body at the same time must not fill the memory before one is complete."""
+    head = (
+        b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 90000\r\n\r\n"
+    )
+    with serving(sqlite_url, queue_bytes=200_000) as server, ExitStack() as stack:
+        address = server.ports.otlp_http
+        two = [stack.enter_context(socket.create_connection(address, timeout=SECONDS)) for _ in range(2)]
+        for connection in two:
+            connection.sendall(head + bytes(80_000))
+        until(lambda: server.server._meters.queue_bytes == 160_000)
+        # Without a length, which would be refused before the body is read.
+        third = server.request("POST", "/v1/traces", iter([bytes(30_000)] * 3), content_type=PROTOBUF)
+        assert (third.code, third.headers["retry-after"]) == (503, "1")
+        for connection in two:
+            connection.sendall(bytes(10_000))
+            assert connection.recv(1000).startswith(b"HTTP/1.1 400"), "taken, and found to be no OTLP"
+        assert server.server._meters.queue_bytes == 0
+
+
+def test_client_that_leaves_in_the_middle_of_a_body_takes_no_room_with_it(sqlite_url: str) -> None:
+    with serving(sqlite_url) as server:
+        with socket.create_connection(server.ports.otlp_http, timeout=SECONDS) as connection:
+            connection.sendall(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n")
+            connection.sendall(b"content-length: 90000\r\n\r\n" + bytes(80_000))
+            until(lambda: server.server._meters.queue_bytes == 80_000)
+        until(lambda: server.server._meters.queue_bytes == 0)
 
 
 def test_locked_database_is_unavailable_and_the_same_request_is_stored_later(sqlite_url: str) -> None:
@@ -116,7 +149,7 @@ def test_server_starts_while_its_database_is_down_and_recovers_by_itself() -> No
     try:
         with serving(url) as server:
             assert server.post(new_request()).code == 200
-            assert health_of(server) == HealthCheckResponse.SERVING
+            assert server.health() == HealthCheckResponse.SERVING
             database.crash()
             request = new_request(name="again")
             assert server.post(request).code == 503
