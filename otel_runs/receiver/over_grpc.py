@@ -51,6 +51,8 @@ def grpc_server(desk: Desk, readiness: Readiness) -> grpc.aio.Server:
             # A second server on the same port must fail, not take a half of the spans.
             ("grpc.so_reuseport", 0),
             ("grpc.max_concurrent_streams", _STREAMS),
+            # With it, gRPC refuses calls that are at the limit instead of letting the client wait.
+            ("grpc.http.overload_protection", 0),
         ],
         compression=grpc.Compression.NoCompression,
     )

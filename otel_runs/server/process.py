@@ -7,11 +7,16 @@ import logging
 import signal
 import sys
 from types import FrameType
+from typing import Final
 
 from otel_runs.server.options import Options
+from otel_runs.server.own_metrics import start_own_metrics
 from otel_runs.server.run_server import RunServer
 
 logger = logging.getLogger(__name__)
+
+_METRICS_MILLISECONDS: Final = 2_000
+"""For the last export of the server's own metrics."""
 
 
 def run_process(options: Options) -> bool:
@@ -28,7 +33,12 @@ def run_process(options: Options) -> bool:
     # What clients do wrong is answered and counted; a line for each would let them fill the disk.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     _warn(options)
-    return asyncio.run(_serve(options))
+    own_metrics = start_own_metrics()
+    try:
+        return asyncio.run(_serve(options))
+    finally:
+        if own_metrics is not None:
+            own_metrics.shutdown(_METRICS_MILLISECONDS)
 
 
 async def _serve(options: Options) -> bool:
