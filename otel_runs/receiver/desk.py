@@ -7,7 +7,7 @@ import hmac
 import logging
 import time
 
-from otel_runs.errors import RequestError, UnauthenticatedError
+from otel_runs.errors import OtelRunsError, UnauthenticatedError
 from otel_runs.receiver.answers import Answer, answer_to
 from otel_runs.receiver.intake import Intake
 from otel_runs.receiver.meters import Meters
@@ -77,7 +77,7 @@ class Desk:
     def failed(self, protocol: str, error: BaseException) -> Answer:
         """Count a request that failed, and say how to answer it."""
         self._meters.add_failure(protocol, error)
-        answer = answer_to(error)
-        if answer.retry_seconds is None and not isinstance(error, RequestError):
-            logger.warning("A request over %s was refused: %s", protocol, answer.message)
-        return answer
+        # What clients do wrong is answered and counted; a line for each would let them fill the disk.
+        if not isinstance(error, OtelRunsError):
+            logger.error("A request over %s failed; this is a defect.", protocol, exc_info=error)
+        return answer_to(error)

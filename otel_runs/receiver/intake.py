@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final, NamedTuple
 
-from otel_runs.errors import OtelRunsError, StoppingError, StoreError
+from otel_runs.errors import StoppingError, StoreError
 from otel_runs.ingest.splitting import RefusedSpan
 from otel_runs.receiver.meters import Meters
 from otel_runs.receiver.request import Outcome, Request, outcome_of
@@ -49,9 +49,11 @@ class _Waiting(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """A request whose body could be read."""
+    """A request whose body could be read, and is no longer held."""
 
-    waiting: _Waiting
+    future: Future[Outcome]
+    bytes: int
+    """That it takes of the room until it is answered."""
     spans: list[Span]
     refused: list[str]
 
@@ -160,12 +162,10 @@ class Intake:
         """The request with its spans; nothing if it was answered, because it cannot be read."""
         try:
             decoded = waiting.request.decode(self._limits, self._most_bytes)
-        except Exception as exc:
-            if not isinstance(exc, OtelRunsError):
-                logger.exception("A request could not be read; this is a defect. Its client is told so.")
+        except Exception as exc:  # noqa: BLE001  whoever waits is told
             self._fail(waiting, exc)
             return []
-        return [_Read(waiting, decoded.spans, decoded.refused)]
+        return [_Read(waiting.future, waiting.bytes, decoded.spans, decoded.refused)]
 
     def _commit(self, batch: Sequence[_Read]) -> None:
         """Store all spans, then answer."""
@@ -180,7 +180,7 @@ class Intake:
         for read in batch:
             end = first + len(read.spans)
             reasons = [refused[position] for position in range(first, end) if position in refused] if refused else []
-            self._answer(read.waiting, outcome_of(len(read.spans) - len(reasons), [*read.refused, *reasons]))
+            self._answer(read, outcome_of(len(read.spans) - len(reasons), [*read.refused, *reasons]))
             first = end
 
     def _fail_all(self, batch: Sequence[_Read], error: Exception) -> None:
@@ -190,16 +190,16 @@ class Intake:
         else:
             logger.error("%d spans could not be stored; this is a defect.", spans, exc_info=error)
         for read in batch:
-            self._fail(read.waiting, error)
+            self._fail(read, error)
 
     # Room comes first: who is answered may send the next request at once.
 
-    def _answer(self, waiting: _Waiting, outcome: Outcome) -> None:
-        self._room.give_back(waiting.bytes)
-        if waiting.future.set_running_or_notify_cancel():  # who waited may have gone
-            waiting.future.set_result(outcome)
+    def _answer(self, read: _Read, outcome: Outcome) -> None:
+        self._room.give_back(read.bytes)
+        if read.future.set_running_or_notify_cancel():  # who waited may have gone
+            read.future.set_result(outcome)
 
-    def _fail(self, waiting: _Waiting, error: Exception) -> None:
-        self._room.give_back(waiting.bytes)
-        if waiting.future.set_running_or_notify_cancel():
-            waiting.future.set_exception(error)
+    def _fail(self, asked: _Waiting | _Read, error: Exception) -> None:
+        self._room.give_back(asked.bytes)
+        if asked.future.set_running_or_notify_cancel():
+            asked.future.set_exception(error)

@@ -12,7 +12,7 @@ import grpc
 
 from otel_runs.store.engine import open_database
 from tests.server.running import PROTOBUF, SECONDS, TRACES, Client
-from tests.spans.otlp import START, otlp_span, traces
+from tests.spans.otlp import START, otlp_span, pairs, traces
 
 SPANS: Final = 100
 """Of a trace, and of a request."""
@@ -23,8 +23,8 @@ def trace_id_of(number: int) -> bytes:
     return (number + 1).to_bytes(8, "big") + b"\xee" * 8
 
 
-def request_of(number: int) -> bytes:
-    """A request: one trace with a root and its steps."""
+def request_of(number: int, note: str = "") -> bytes:
+    """A request: one trace with a root and its steps; each step has the note as an attribute."""
     root = (1).to_bytes(8, "big")
     spans = [
         otlp_span(
@@ -33,6 +33,7 @@ def request_of(number: int) -> bytes:
             parent_span_id=root,
             name=f"step {place}",
             start_time_unix_nano=START + place,
+            attributes=pairs({"note": note} if note else {}),
         )
         for place in range(SPANS - 1)
     ]
