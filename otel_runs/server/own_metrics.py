@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Any, Final
-
-from opentelemetry import metrics
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_runs import attributes
 from otel_runs.errors import SettingsError
+
+if TYPE_CHECKING:  # the SDK takes memory, and most servers export no metrics
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.resources import Resource
 
 _VARIABLE: Final = "OTEL_METRICS_EXPORTER"
 _GROUP: Final = "opentelemetry_metrics_exporter"
@@ -33,7 +33,12 @@ def start_own_metrics(environ: Mapping[str, str] = os.environ) -> MeterProvider 
     """
     names = [name.strip() for name in environ.get(_VARIABLE, "").split(",")]
     names = [name for name in names if name not in {"", "none"}]
-    if not names or isinstance(metrics.get_meter_provider(), MeterProvider):
+    if not names:
+        return None
+    from opentelemetry import metrics
+    from opentelemetry.sdk.metrics import MeterProvider
+
+    if isinstance(metrics.get_meter_provider(), MeterProvider):
         return None
     provider = MeterProvider([_reader(_exporter(name, environ)) for name in names], _resource())
     metrics.set_meter_provider(provider)
@@ -56,10 +61,14 @@ def _exporter(name: str, environ: Mapping[str, str]) -> Any:
 
 
 def _reader(exporter: Any) -> MetricReader:
+    from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+
     return exporter if isinstance(exporter, MetricReader) else PeriodicExportingMetricReader(exporter)
 
 
 def _resource() -> Resource:
+    from opentelemetry.sdk.resources import Resource
+
     named = Resource.create({})
     is_named = not str(named.attributes.get(attributes.SERVICE_NAME, "")).startswith("unknown_service")
     return named if is_named else named.merge(Resource({attributes.SERVICE_NAME: _SERVICE}))

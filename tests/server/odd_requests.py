@@ -92,7 +92,36 @@ values = st.one_of(
     st.integers(1, 70).map(_deep),
 )
 keys = st.one_of(st.sampled_from(KNOWN_KEYS), st.sampled_from(KNOWN_KEYS).map(lambda name: f"{name}x"), texts)
-attribute_lists = st.lists(st.tuples(keys, values), max_size=6)
+odd_attributes = st.tuples(keys, values)
+NUMBER_KEYS: Final = (
+    *(key.ROWS_IN, key.ROWS_OUT, key.ROWS_AFFECTED, key.ATTEMPT, key.COST_USD, key.STEPS_EXPECTED, key.GEN_AI_TTFT),
+    *(key.GEN_AI_INPUT_TOKENS, key.GEN_AI_OUTPUT_TOKENS, key.GEN_AI_TOTAL_TOKENS, key.PROCESS_EXIT_CODE),
+)
+UUIDS: Final = (
+    *("01010101-0101-0101-0101-010101010101", "01010101-0101-0101-0101-010101010102", "not-an-id"),
+    *(
+        "01010101-0101-0101-0a0a-0a0a0a0a0a0a",
+        "01010101-0101-0101-0b0b-0b0b0b0b0b0b",
+        "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    ),
+)
+fitting_attributes = st.one_of(
+    st.tuples(
+        st.just(key.KIND), st.sampled_from(["run", "run", "step", "model", "task", "agent", "llm", "tool", "query"])
+    ),
+    st.tuples(st.just(key.RUN_KEY), st.sampled_from(["k", "l", "", "x" * 300])),
+    st.tuples(st.sampled_from([key.PARENT_RUN, key.PARENT_STEP]), st.sampled_from(UUIDS)),
+    st.tuples(st.just(key.RUN_ID), texts),
+    st.tuples(st.sampled_from(NUMBER_KEYS), st.sampled_from(NUMBERS)),
+    st.tuples(st.just(key.MODEL_PATH), st.one_of(st.sampled_from(["a.b", "a.c"]), texts)),
+    st.tuples(st.just(key.MODEL_DEPENDS_ON), st.lists(st.one_of(st.sampled_from(["a.b", "a.c"]), texts), max_size=3)),
+    st.tuples(
+        st.just(key.STATUS), st.sampled_from(["running", "completed", "failed", "cancelled", "skipped", "pending"])
+    ),
+    st.tuples(st.just(key.ENVIRONMENT), texts),
+)
+"""What changes where a row stands and what is derived from it."""
+attribute_lists = st.lists(st.one_of(odd_attributes, fitting_attributes), max_size=6)
 
 
 class OddSpan(NamedTuple):
@@ -113,13 +142,13 @@ class OddSpan(NamedTuple):
     flags: int
 
 
-ids = st.sampled_from
-times = st.one_of(st.sampled_from(TIMES), st.integers(START, START + 1000))
+ids = st.sampled_from  # most of them valid, because a span that is refused breaks no query
+times = st.one_of(st.sampled_from(TIMES[1:]), st.integers(START, START + 1000), st.integers(START, START + 1000))
 odd_spans = st.builds(
     OddSpan,
-    trace_id=st.one_of(ids(TRACE_IDS), ids(TRACE_IDS), ids(NO_IDS)),
-    span_id=st.one_of(ids(SPAN_IDS), ids(SPAN_IDS), ids(NO_IDS)),
-    parent_id=st.one_of(st.just(b""), ids(SPAN_IDS), ids(SPAN_IDS), ids(NO_IDS)),
+    trace_id=ids((*TRACE_IDS, *TRACE_IDS[:2] * 8, NO_IDS[0])),
+    span_id=ids((*SPAN_IDS * 3, NO_IDS[1])),
+    parent_id=ids((*[b""] * 6, *SPAN_IDS * 3, NO_IDS[3])),
     name=st.one_of(texts, st.sampled_from(HALF_PAIRS)),
     kind=st.integers(0, 7),
     start=times,
