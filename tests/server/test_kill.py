@@ -32,6 +32,7 @@ def test_every_acknowledged_span_survives_kill_9_of_the_server(programs: Program
             stream.await_acknowledged(acknowledged)
             servers[-1].process.kill()
             servers[-1].process.wait()
+            assert len(stream.acknowledged) < TRACES, "it was killed amid the stream"
             assert missing_in(database_url_for_test, set(stream.acknowledged)) == []
             servers.append(stack.enter_context(ServerProcess(programs, "--db", database_url_for_test)))
         stream.finish()
@@ -45,6 +46,7 @@ def test_every_acknowledged_span_survives_the_crash_of_the_database(
     with ServerProcess(programs, "--db", postgres.url) as server, Stream(lambda: server, TRACES) as stream:
         stream.await_acknowledged(TRACES // 5)
         postgres.crash()
+        assert len(stream.acknowledged) < TRACES, "it was killed amid the stream"
         postgres.restart()
         assert missing_in(postgres.url, set(stream.acknowledged)) == []
         stream.finish()
