@@ -26,6 +26,10 @@ def serve_command(
         Path | None, typer.Option(metavar="FILE", help="The server's certificate, with its chain, in PEM form.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key, in PEM form.")] = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=64, metavar="N", help="Processes that write, each on a core. Default: 1."),
+    ] = 1,
     db: Annotated[
         str | None,
         typer.Option("--db", metavar="URL", help="The run database: an SQLAlchemy URL or the path of an SQLite file."),
@@ -52,6 +56,7 @@ def serve_command(
         otlp_grpc=address_from_text(otlp_grpc, "--otlp-grpc"),
         otlp_http=address_from_text(otlp_http, "--otlp-http"),
         database=db or context.obj,
+        workers=workers,
         tls=tls_from_files(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,
     )
     if not run_process(options):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from otel_runs import settings
@@ -36,10 +37,12 @@ class Ingest:
 
     Args:
         database: open, and at the current schema.
+        turns: entered around each transaction.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, turns: AbstractContextManager[object] | None = None) -> None:
         self._database = database
+        self._turns = turns or nullcontext()
         self._keep = settings.read_as(settings.METADATA, settings.patterns)
         self._strict = settings.read_as(settings.STRICT, settings.boolean)
 
@@ -76,7 +79,7 @@ class Ingest:
                 return
 
     def _settle(self, facts: Sequence[Facts], known: frozenset[str]) -> None:
-        with self._database.write() as connection:
+        with self._turns, self._database.write() as connection:
             writer = Writer(connection)
             try:
                 Settlement(writer, facts, known).settle()

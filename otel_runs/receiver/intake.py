@@ -1,15 +1,14 @@
-"""The queue between the receivers and the database, with one writer: group commit.
+"""The queue between the receivers and the database: group commit.
 
-While a transaction is written, requests gather; the next transaction takes them all. So an acknowledgement, which waits
-for the commit and the disk, costs each of a hundred clients a hundredth of it.
+While a batch is written, requests gather; the next batch takes them all. So an acknowledgement, which waits for the
+commit and the disk, costs each of a hundred clients a hundredth of it.
 
 What arrives and waits is bounded by its bytes as they were sent (room.py). Decompression, decoding and writing happen
-in the writer's thread, one batch at a time: no number of clients makes the server larger.
+in the writer's thread or in its process, one batch at a time: no number of clients makes the server larger.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -17,24 +16,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final, NamedTuple
 
-from otel_runs.errors import StoppingError, StoreError
-from otel_runs.ingest.splitting import RefusedSpan
+from otel_runs.errors import StoppingError
 from otel_runs.receiver.meters import Meters
-from otel_runs.receiver.request import Outcome, Request, outcome_of
+from otel_runs.receiver.request import Outcome, Request
 from otel_runs.receiver.room import Room
-from otel_runs.spans.limits import Limits
-from otel_runs.spans.span import Span
+from otel_runs.receiver.storing import Result
 
-logger = logging.getLogger(__name__)
-
-BATCH_SPANS: Final = 4_096
-"""Spans a transaction, at most; a larger request takes several."""
+_BATCH_BYTES: Final = 1_048_576
+"""Of the bodies in a batch, as they were sent: some thousand spans. One body may be larger."""
 _BATCH_REQUESTS: Final = 512
-"""Requests a transaction, at most: those without spans must be answered, too."""
+"""Requests a batch, at most: those without spans must be answered, too."""
 _REQUEST_BYTES: Final = 4_096
 """What a request takes in memory besides its body."""
 
-Save = Callable[[Sequence[Span]], Sequence[RefusedSpan]]
+Store = Callable[[Sequence[Request]], Sequence[Result]]
 
 
 class _Waiting(NamedTuple):
@@ -48,41 +43,32 @@ class _Waiting(NamedTuple):
         return len(self.request.body) + _REQUEST_BYTES
 
 
-class _Read(NamedTuple):
-    """A request whose body could be read, and is no longer held."""
-
-    future: Future[Outcome]
-    bytes: int
-    """That it takes of the room until it is answered."""
-    spans: list[Span]
-    refused: list[str]
-
-
 class Intake:
     """Takes requests from any thread, and answers each after its spans are committed.
 
     Args:
-        save: stores spans and returns those that cannot be stored; ``save_splitting``, as a rule.
-        limits: what is read of one span at most.
-        most_bytes: of one request, after decompression.
+        store: stores a batch and returns what became of each request; ``Storing.store``, here or in another process.
         room: for all requests that wait or are being written.
         meters: told of everything.
+        writers: batches that are written at a time.
     """
 
-    def __init__(self, save: Save, limits: Limits, *, most_bytes: int, room: Room, meters: Meters) -> None:
-        self._save = save
-        self._limits = limits
-        self._most_bytes = most_bytes
+    def __init__(self, store: Store, *, room: Room, meters: Meters, writers: int = 1) -> None:
+        self._store = store
         self._room = room
         self._meters = meters
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._is_stopping = False
-        self._writer = threading.Thread(target=self._write, name="otel_runs writer", daemon=True)
+        self._writers = [
+            threading.Thread(target=self._write, name=f"otel_runs writer {number}", daemon=True)
+            for number in range(1, writers + 1)
+        ]
 
     def start(self) -> None:
         """Begin to write."""
-        self._writer.start()
+        for writer in self._writers:
+            writer.start()
 
     def require_room(self, bytes_: int = 0) -> None:
         """Say whether a request of this size would be taken now.
@@ -103,8 +89,7 @@ class Intake:
         """Queue a request.
 
         Returns:
-            Its outcome, in time. Errors: DecodeError, TooLargeError and UnsupportedError, which are the request's
-            fault; StoreError and StoppingError, which are not: a part of it may be stored all the same.
+            Its outcome, in time, or an error: of those of ``Result``, or StoppingError.
 
         Raises:
             OverloadedError: the queue is full.
@@ -130,76 +115,47 @@ class Intake:
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
-        self._writer.join(timeout)
+        deadline = time.monotonic() + timeout
+        for writer in self._writers:
+            writer.join(max(0.0, deadline - time.monotonic()))
         with self._changed:
             left = list(self._waiting)
             self._waiting.clear()
         for waiting in left:
-            self._fail(waiting, StoppingError("The server had to stop before this was written; send it again."))
-        return not left and not self._writer.is_alive()
+            self._answer(waiting, StoppingError("The server had to stop before this was written; send it again."))
+        return not left and not any(writer.is_alive() for writer in self._writers)
 
-    # The writer's thread.
+    # A writer's thread.
 
     def _write(self) -> None:
-        while (first := self._next(wait=True)) is not None:
-            batch = self._read(first)
-            for _ in range(_BATCH_REQUESTS - 1):
-                if sum(len(read.spans) for read in batch) >= BATCH_SPANS or (more := self._next()) is None:
-                    break
-                batch += self._read(more)
-            try:
-                self._commit(batch)
-            except Exception as exc:  # noqa: BLE001  the writer goes on, whatever came
-                self._fail_all(batch, exc)
-
-    def _next(self, *, wait: bool = False) -> _Waiting | None:
-        with self._changed:
-            while wait and not self._waiting and not self._is_stopping:
-                self._changed.wait()
-            return self._waiting.popleft() if self._waiting else None
-
-    def _read(self, waiting: _Waiting) -> list[_Read]:
-        """The request with its spans; nothing if it was answered, because it cannot be read."""
-        try:
-            decoded = waiting.request.decode(self._limits, self._most_bytes)
-        except Exception as exc:  # noqa: BLE001  whoever waits is told
-            self._fail(waiting, exc)
-            return []
-        return [_Read(waiting.future, waiting.bytes, decoded.spans, decoded.refused)]
-
-    def _commit(self, batch: Sequence[_Read]) -> None:
-        """Store all spans, then answer."""
-        spans = [span for read in batch for span in read.spans]
-        refused: dict[int, str] = {}
-        for first in range(0, len(spans), BATCH_SPANS):
+        while batch := self._next_batch():
             start = time.perf_counter()
-            part = self._save(spans[first : first + BATCH_SPANS])
-            self._meters.add_commit(time.perf_counter() - start)
-            refused.update((first + each.position, each.reason) for each in part)
-        first = 0
-        for read in batch:
-            end = first + len(read.spans)
-            reasons = [refused[position] for position in range(first, end) if position in refused] if refused else []
-            self._answer(read, outcome_of(len(read.spans) - len(reasons), [*read.refused, *reasons]))
-            first = end
+            try:
+                results = self._store([waiting.request for waiting in batch])
+            except Exception as exc:  # noqa: BLE001  the writer goes on, whatever came; whoever waits is told
+                results = [exc] * len(batch)
+            self._meters.add_batch(time.perf_counter() - start)
+            for waiting, result in zip(batch, results, strict=True):
+                self._answer(waiting, result)
 
-    def _fail_all(self, batch: Sequence[_Read], error: Exception) -> None:
-        spans = sum(len(read.spans) for read in batch)
-        if isinstance(error, StoreError):
-            logger.warning("%d spans could not be stored and are asked for again: %s", spans, error)
+    def _next_batch(self) -> list[_Waiting]:
+        """What waits, as far as it makes one batch; waits for the first request. Nothing if the server stops."""
+        batch: list[_Waiting] = []
+        with self._changed:
+            while not self._waiting and not self._is_stopping:
+                self._changed.wait()
+            size = 0
+            while self._waiting and size < _BATCH_BYTES and len(batch) < _BATCH_REQUESTS:
+                batch.append(self._waiting.popleft())
+                size += len(batch[-1].request.body)
+        return batch
+
+    def _answer(self, waiting: _Waiting, result: Result) -> None:
+        # Room comes first: who is answered may send the next request at once.
+        self._room.give_back(waiting.bytes)
+        if not waiting.future.set_running_or_notify_cancel():
+            return  # who waited has gone
+        if isinstance(result, Exception):
+            waiting.future.set_exception(result)
         else:
-            logger.error("%d spans could not be stored; this is a defect.", spans, exc_info=error)
-        for read in batch:
-            self._fail(read, error)
-
-    # Room comes first: who is answered may send the next request at once.
-
-    def _answer(self, read: _Read, outcome: Outcome) -> None:
-        self._room.give_back(read.bytes)
-        if read.future.set_running_or_notify_cancel():  # who waited may have gone
-            read.future.set_result(outcome)
-
-    def _fail(self, asked: _Waiting | _Read, error: Exception) -> None:
-        self._room.give_back(asked.bytes)
-        if asked.future.set_running_or_notify_cancel():
-            asked.future.set_exception(error)
+            waiting.future.set_result(result)

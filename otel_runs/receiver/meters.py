@@ -53,8 +53,8 @@ class Meters:
         self._request_seconds = meter.create_histogram(
             "otel_runs.server.request.duration", "s", "From the last byte of a request to its answer."
         )
-        self._commit_seconds = meter.create_histogram(
-            "otel_runs.server.commit.duration", "s", "One transaction, from mapping to the disk."
+        self._batch_seconds = meter.create_histogram(
+            "otel_runs.server.batch.duration", "s", "The requests that are written together, from bytes to the disk."
         )
         meter.create_observable_up_down_counter(
             "otel_runs.server.queue.size",
@@ -101,6 +101,6 @@ class Meters:
                 requests_refused=now.requests_refused + (not is_put_off),
             )
 
-    def add_commit(self, seconds: float) -> None:
-        """Time a transaction."""
-        self._commit_seconds.record(seconds)
+    def add_batch(self, seconds: float) -> None:
+        """Time a batch."""
+        self._batch_seconds.record(seconds)

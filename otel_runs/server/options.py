@@ -52,6 +52,8 @@ class Options(NamedTuple):
     """Of one request, as sent and after decompression."""
     queue_bytes: int
     """Of all requests that wait."""
+    workers: int
+    """Processes that write; 1: the server's own."""
     log_seconds: float
     """Between two lines in the log that say what came in; 0 writes none."""
 
@@ -62,6 +64,7 @@ def options_from_settings(
     otlp_http: Address,
     database: str | None,
     tls: Tls | None = None,
+    workers: int = 1,
     environ: Mapping[str, str] = os.environ,
 ) -> Options:
     """The options: what the command line says, and the settings of the environment.
@@ -78,6 +81,7 @@ def options_from_settings(
         limits=limits_from_settings(environ),
         most_bytes=settings.read_as(settings.SERVER_REQUEST_BYTES, settings.whole_number, environ),
         queue_bytes=settings.read_as(settings.SERVER_QUEUE_BYTES, settings.whole_number, environ),
+        workers=workers,
         log_seconds=settings.read_as(settings.SERVER_LOG_SECONDS, settings.seconds, environ),
     )
 

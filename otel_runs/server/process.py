@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
 from types import FrameType
 from typing import Final
 
+from otel_runs.server.log import start_log
 from otel_runs.server.options import Options
 from otel_runs.server.own_metrics import start_own_metrics
 from otel_runs.server.run_server import RunServer
@@ -28,10 +28,7 @@ def run_process(options: Options) -> bool:
     Raises:
         OtelRunsError: the server cannot start.
     """
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("otel_runs").setLevel(logging.INFO)
-    # What clients do wrong is answered and counted; a line for each would let them fill the disk.
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    start_log()
     _warn(options)
     own_metrics = start_own_metrics()
     try:

@@ -14,10 +14,12 @@ from otel_runs.receiver.meters import Counts, Meters
 from otel_runs.receiver.over_grpc import grpc_server
 from otel_runs.receiver.over_http import http_app
 from otel_runs.receiver.room import Room
+from otel_runs.receiver.storing import Storing
 from otel_runs.server.address import Address, cannot_listen, listening_socket
 from otel_runs.server.http_port import HttpPort
 from otel_runs.server.options import Options, Tls
 from otel_runs.server.run_store import RunStore
+from otel_runs.server.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +51,9 @@ class RunServer:
         self._store = RunStore(options.database)
         room = Room(options.queue_bytes)
         self._meters = Meters(room)
-        self._intake = Intake(
-            self._store.save,
-            options.limits,
-            most_bytes=options.most_bytes,
-            room=room,
-            meters=self._meters,
-        )
+        self._workers = Workers(options) if options.workers > 1 else None
+        store = self._workers or Storing(self._store.save, options.limits, options.most_bytes)
+        self._intake = Intake(store.store, room=room, meters=self._meters, writers=options.workers)
         self._desk = Desk(self._intake, room, self._meters, token=options.token, most_bytes=options.most_bytes)
         self._probing: asyncio.Task[str | None] | None = None
         self._grpc: grpc.aio.Server | None = None
@@ -111,6 +109,8 @@ class RunServer:
             await self._http.stop()
         if self._logging is not None:
             self._logging.cancel()
+        if self._workers is not None:
+            await asyncio.to_thread(self._workers.close)
         await asyncio.to_thread(self._store.close)
         return is_done
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from otel_runs.errors import OtelRunsError, StoreUnavailableError
 from otel_runs.ingest import Ingest
@@ -18,13 +19,15 @@ class RunStore:
 
     Args:
         url: as ``database_url`` takes it.
+        turns: to take for each transaction, where several processes write.
 
     Raises:
         SettingsError: the URL cannot be used.
     """
 
-    def __init__(self, url: str | None) -> None:
+    def __init__(self, url: str | None, turns: AbstractContextManager[object] | None = None) -> None:
         self._url = database_url(url)
+        self._turns = turns if turns is not None and self._url.get_backend_name() == "sqlite" else nullcontext()
         self._opening = threading.Lock()
         self._opened: tuple[Database, Ingest] | None = None
 
@@ -72,5 +75,5 @@ class RunStore:
         with self._opening:
             if self._opened is None:
                 database = open_database(self._url, synchronous="FULL")
-                self._opened = (database, Ingest(database))
+                self._opened = (database, Ingest(database, self._turns))
             return self._opened

@@ -11,10 +11,11 @@ import pytest
 
 from otel_runs.errors import DecodeError, OverloadedError, StoppingError, StoreUnavailableError
 from otel_runs.ingest.splitting import RefusedSpan
-from otel_runs.receiver.intake import BATCH_SPANS, Intake
+from otel_runs.receiver.intake import Intake
 from otel_runs.receiver.meters import Meters
 from otel_runs.receiver.request import Outcome, Request
 from otel_runs.receiver.room import Room
+from otel_runs.receiver.storing import BATCH_SPANS, Storing
 from otel_runs.spans.limits import limits_from_settings
 from otel_runs.spans.span import Span
 from tests.server.requests import new_request, new_trace
@@ -52,7 +53,7 @@ class Shelf:
 def taking(shelf: Shelf, queue_bytes: int = 10_000_000) -> Iterator[Intake]:
     limits = limits_from_settings({})
     room = Room(queue_bytes)
-    intake = Intake(shelf.save, limits, most_bytes=50_000_000, room=room, meters=Meters(room))
+    intake = Intake(Storing(shelf.save, limits, 50_000_000).store, room=room, meters=Meters(room))
     intake.start()
     try:
         yield intake

@@ -7,7 +7,7 @@ import re
 import signal
 
 from otel_runs import settings
-from otel_runs.receiver import answers, compression, intake, over_grpc, over_http
+from otel_runs.receiver import answers, compression, over_grpc, over_http, storing
 from otel_runs.server import http_port, run_server
 from tests.named_tests import ROOT
 from tests.programs import Programs, otel_runs_command
@@ -39,7 +39,7 @@ LIMITS_IN_CODE = {
     "connections over HTTP": http_port._CONNECTIONS,
     "calls at once on a connection over gRPC": over_grpc._STREAMS,
     "idle connections over HTTP": http_port._IDLE_SECONDS,
-    "spans a transaction": intake.BATCH_SPANS,
+    "spans a transaction": storing.BATCH_SPANS,
 }
 
 

@@ -1,0 +1,124 @@
+"""``--workers``: several processes that write leave the rows of one, and none of them has to survive."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from otel_runs.server.turns import Turns
+from tests.programs import Programs
+from tests.server.requests import new_request
+from tests.server.running import SECONDS, ServerProcess
+from tests.server.stream import Stream, missing_in
+
+TRACES = 120
+"""Of 100 spans each."""
+
+
+def children_of(pid: int) -> set[int]:
+    """The processes whose parent it is; their command lines say which are workers."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_bytes()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z" and b"spawn_main" in command:
+            found.add(int(folder.name))
+    return found
+
+
+def await_true(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="the tests find processes in /proc")
+
+
+def test_rows_are_those_of_one_process(programs: Programs, database_url_for_test: str) -> None:
+    with ServerProcess(programs, "--db", database_url_for_test, "--workers", "2") as server:
+        with Stream(lambda: server, TRACES) as stream:
+            stream.finish()
+        assert len(children_of(server.process.pid)) == 2
+        assert missing_in(database_url_for_test, set(range(TRACES))) == []
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(SECONDS) == 0
+
+
+def test_worker_that_is_killed_is_replaced_and_costs_nothing_acknowledged(
+    programs: Programs, database_url_for_test: str
+) -> None:
+    with ServerProcess(programs, "--db", database_url_for_test, "--workers", "2") as server:
+        with Stream(lambda: server, TRACES) as stream:
+            for acknowledged in (TRACES // 4, TRACES // 2):
+                stream.await_acknowledged(acknowledged)
+                os.kill(min(children_of(server.process.pid)), signal.SIGKILL)
+            stream.finish()
+            assert missing_in(database_url_for_test, stream.acknowledged) == []
+        assert len(stream.acknowledged) == TRACES
+    assert "A worker process ended unexpectedly" in server.log.read_text()
+
+
+def test_workers_of_a_killed_server_end(programs: Programs) -> None:
+    with ServerProcess(programs, "--db", "runs.db", "--workers", "2") as server:
+        await_true(lambda: len(children_of(server.process.pid)) == 2)
+        workers = children_of(server.process.pid)
+        assert server.post(new_request()).code == 200
+        server.process.kill()
+        server.process.wait(SECONDS)
+        await_true(lambda: not any(Path(f"/proc/{worker}/cmdline").exists() for worker in workers))
+
+
+def test_signal_to_all_processes_stops_the_server_alone(programs: Programs) -> None:
+    """As a terminal's Ctrl-C and systemd do: the workers go on until the server ends them."""
+    with ServerProcess(programs, "--db", "runs.db", "--workers", "2") as server:
+        await_true(lambda: len(children_of(server.process.pid)) == 2)
+        assert server.post(new_request()).code == 200
+        for number in (signal.SIGINT, signal.SIGTERM):
+            for worker in children_of(server.process.pid):
+                os.kill(worker, number)
+        assert server.post(new_request()).code == 200
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(SECONDS) == 0
+    assert "unexpectedly" not in server.log.read_text()
+
+
+def test_errors_of_a_worker_reach_the_client(programs: Programs) -> None:
+    with ServerProcess(programs, "--db", "runs.db", "--workers", "2") as server:
+        assert server.post(b"\xff\xff").code == 400
+        assert server.post(new_request()).code == 200
+        with closing(sqlite3.connect(programs.database, isolation_level=None)) as connection:
+            connection.execute("DROP TABLE model_runs")
+        answer = server.post(new_request())
+        assert (answer.code, answer.headers["retry-after"]) == (503, "5")
+
+
+def _hold_and_die(path: str, is_held: multiprocessing.synchronize.Event) -> None:
+    with Turns(path):
+        is_held.set()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_turn_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "turns"
+    path.touch()
+    context = multiprocessing.get_context("spawn")
+    is_held = context.Event()
+    holder = context.Process(target=_hold_and_die, args=(str(path), is_held))
+    holder.start()
+    assert is_held.wait(SECONDS)
+    with Turns(str(path)):
+        holder.join(SECONDS)
+        assert holder.exitcode == -signal.SIGKILL
