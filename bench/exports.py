@@ -23,7 +23,7 @@ from psycopg import sql
 from bench.rounds import Line, interleaved
 from bench.traces import BATCH, pipeline_batches
 from otel_runs import RunsSpanExporter
-from otel_runs.store.engine import open_database
+from otel_runs.store.engine import Synchronous, open_database
 from tests.servers.postgres import PostgresServer
 
 LEAST_RATIO = 0.5
@@ -61,8 +61,8 @@ class Target(ABC):
         """A database in which nothing is."""
 
     @abstractmethod
-    def batches(self, url: str, table: str) -> Iterator[list[Row]]:
-        """A table's rows as the driver takes them back."""
+    def batches(self, url: str, table: str, size: int = BATCH) -> Iterator[list[Row]]:
+        """A table's rows as the driver takes them back, so many at a time."""
 
     @abstractmethod
     def insert(self, url: str, batches: Iterable[tuple[str, list[Row]]]) -> float:
@@ -74,25 +74,31 @@ class Target(ABC):
 
 
 class Sqlite(Target):
-    """Files in a folder."""
+    """Files in a folder.
+
+    Args:
+        folder: that holds them.
+        synchronous: how the driver commits.
+    """
 
     name = "SQLite"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, synchronous: Synchronous = "NORMAL") -> None:
         self._folder = folder
+        self._synchronous = synchronous
         self._numbers = count()
 
     def new_url(self) -> str:
         return str(self._folder / f"export-{next(self._numbers)}.db")
 
-    def batches(self, url: str, table: str) -> Iterator[list[Row]]:
+    def batches(self, url: str, table: str, size: int = BATCH) -> Iterator[list[Row]]:
         with closing(sqlite3.connect(url)) as connection:
-            yield from _fetched(connection.execute(f"SELECT * FROM {table}"))  # noqa: S608 - one of TABLES
+            yield from _fetched(connection.execute(f"SELECT * FROM {table}"), size)  # noqa: S608 - one of TABLES
 
     def insert(self, url: str, batches: Iterable[tuple[str, list[Row]]]) -> float:
         connection = sqlite3.connect(url, isolation_level=None)
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         seconds = 0.0
         for table, rows in batches:
             marks = ", ".join("?" * len(rows[0]))
@@ -129,7 +135,7 @@ class Postgres(Target):
         mark = "&" if "?" in self._url else "?"
         return f"{self._url}{mark}options=-csearch_path%3D{schema}"
 
-    def batches(self, url: str, table: str) -> Iterator[list[Row]]:
+    def batches(self, url: str, table: str, size: int = BATCH) -> Iterator[list[Row]]:
         with psycopg.connect(url) as connection:
             types = self._types(connection, table)
             # JSON as text, so that the driver need not turn it into objects and back.
@@ -137,7 +143,7 @@ class Postgres(Target):
                 sql.SQL("{}::text" if kind == "jsonb" else "{}").format(sql.Identifier(name)) for name, kind in types
             ]
             query = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), sql.Identifier(table))
-            yield from _fetched(connection.execute(query))
+            yield from _fetched(connection.execute(query), size)
 
     def insert(self, url: str, batches: Iterable[tuple[str, list[Row]]]) -> float:
         with psycopg.connect(url, autocommit=True) as connection:
@@ -147,6 +153,19 @@ class Postgres(Target):
                 start = perf_counter()
                 with connection.transaction(), connection.cursor() as cursor:
                     cursor.executemany(statements[table], rows)
+                seconds += perf_counter() - start
+            return seconds
+
+    def copy(self, url: str, batches: Iterable[tuple[str, list[Row]]]) -> float:
+        """Insert with COPY, the fastest way in, one transaction a batch. Seconds."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            seconds = 0.0
+            for table, rows in batches:
+                statement = sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(table))
+                start = perf_counter()
+                with connection.transaction(), connection.cursor() as cursor, cursor.copy(statement) as copy:
+                    for row in rows:
+                        copy.write_row(row)
                 seconds += perf_counter() - start
             return seconds
 
@@ -218,6 +237,6 @@ def _insert(target: Target, model_url: str) -> float:
     return target.insert(url, ((table, rows) for table in TABLES for rows in target.batches(model_url, table)))
 
 
-def _fetched(cursor: sqlite3.Cursor | psycopg.Cursor[Row]) -> Iterator[list[Row]]:
-    while rows := cursor.fetchmany(BATCH):
+def _fetched(cursor: sqlite3.Cursor | psycopg.Cursor[Row], size: int) -> Iterator[list[Row]]:
+    while rows := cursor.fetchmany(size):
         yield rows

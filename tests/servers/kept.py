@@ -56,6 +56,13 @@ class KeptServer:
             start_new_session=True,
         )
 
+    @property
+    def process_id(self) -> int:
+        """Of the server itself, not of its keeper; on Linux."""
+        keeper = self._keeper.pid
+        (server,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+        return int(server)
+
     def ended(self) -> bool:
         """Whether the server has ended, which it should not by itself."""
         return self._keeper.poll() is not None

@@ -73,6 +73,11 @@ class Service(ABC):
         """What the server has printed, since its first start."""
         return self._running().log()
 
+    @property
+    def process_id(self) -> int:
+        """Of the running server."""
+        return self._running().process_id
+
     def _running(self) -> KeptServer:
         assert self._server is not None, "start it first"
         return self._server
