@@ -178,13 +178,15 @@ def _mapping(pairs: Iterable[KeyValue], limits: Limits, depth: int) -> dict[str,
     longest = limits.text
     found: dict[str, object] = {}
     for pair in pairs:
-        # Two thirds of the time of WhichOneof and getattr.
-        fields = pair.value.ListFields()
-        value = fields[0][1] if fields else None
-        if type(value) is str:
-            found[pair.key] = value if len(value) <= longest else value[:longest]
+        value = pair.value
+        # Only one field is set, and others read as nothing. Most values are texts, then numbers: to look for these first
+        # takes two thirds of the time of ListFields, which takes two thirds of the time of WhichOneof and getattr.
+        if text := value.string_value:
+            found[pair.key] = text if len(text) <= longest else text[:longest]
+        elif number := value.int_value:
+            found[pair.key] = number
         else:
-            found[pair.key] = _other(fields, limits, depth)
+            found[pair.key] = _other(value.ListFields(), limits, depth)
     return found
 
 
