@@ -15,7 +15,7 @@ SOURCES := otel_runs tests bench docs
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo servers test test-lowest test-sqlalchemy-2.0 cover check format bench lock clean
+.PHONY: help demo servers test test-lowest test-sqlalchemy-2.0 cover check format bench bench-receiving lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z0-9.-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-20s %s\n", $$1, $$2 }'
@@ -58,6 +58,9 @@ format: .venv/installed ## Format the code and repair what the linter can
 
 bench: .venv-bench/installed ## Measure, and write bench/results.md
 	.venv-bench/bin/python -m bench.run
+
+bench-receiving: .venv-bench/installed ## Measure otel-runs serve under load, and write bench/receiving.md (needs make servers)
+	.venv-bench/bin/python -m bench.receiving
 
 UV_LOCK = env -u UV_FIND_LINKS .venv/bin/uv pip compile pyproject.toml --quiet --upgrade \
     --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \

@@ -30,7 +30,9 @@ ROUND_SPANS = 60_000
 LEAST_RATIO = 0.85
 
 
-def grow(target: Target, rows: int, folder: Path, tell: Callable[[str], object], *, rounds: int = 3) -> float:
+def grow(
+    target: Target, rows: int, folder: Path, tell: Callable[[str], object], *, parts: int = PARTS, rounds: int = 3
+) -> float:
     """Fill one database, and compare it with empty ones.
 
     Args:
@@ -38,17 +40,18 @@ def grow(target: Target, rows: int, folder: Path, tell: Callable[[str], object],
         rows: how many are written before the comparison.
         folder: for the requests.
         tell: called with a line for each part of the way, and for the comparison.
+        parts: of the way.
         rounds: of the comparison.
 
     Returns:
         The speed of the full one, divided by that of an empty one.
     """
     server, url = _started(target)
-    part = max(SIZE, rows // PARTS // SIZE * SIZE)
+    part = max(SIZE, rows // parts // SIZE * SIZE)
     try:
-        for number in range(1, PARTS + 1):
+        for number in range(1, parts + 1):
             speed = _spans_a_second(server, part, folder)
-            tell(f"{target.name}, part {number} of {PARTS}: {speed:,.0f} spans a second, {_size(target, url)}")
+            tell(f"{target.name}, part {number} of {parts}: {speed:,.0f} spans a second, {_size(target, url)}")
         round_spans = min(ROUND_SPANS, part)
         contenders = {
             "full": partial(_spans_a_second, server, round_spans, folder),
@@ -59,7 +62,7 @@ def grow(target: Target, rows: int, folder: Path, tell: Callable[[str], object],
         server.stop()
     ratio = samples.ratio("full", "empty")
     speeds = " ".join(f"{name} {samples.median(name):,.0f}" for name in contenders)
-    tell(f"{target.name} with {PARTS * part:,} rows, spans a second: {speeds}, ratio {ratio:.2f}")
+    tell(f"{target.name} with {parts * part:,} rows, spans a second: {speeds}, ratio {ratio:.2f}")
     return ratio
 
 

@@ -179,8 +179,8 @@ def _mapping(pairs: Iterable[KeyValue], limits: Limits, depth: int) -> dict[str,
     found: dict[str, object] = {}
     for pair in pairs:
         value = pair.value
-        # Only one field is set, and others read as nothing. Most values are texts, then numbers: to look for these first
-        # takes two thirds of the time of ListFields, which takes two thirds of the time of WhichOneof and getattr.
+        # Only one field is set, and others read as nothing. Most values are texts, then numbers: to look for these
+        # first takes two thirds of the time of ListFields, which takes two thirds of that of WhichOneof and getattr.
         if text := value.string_value:
             found[pair.key] = text if len(text) <= longest else text[:longest]
         elif number := value.int_value:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import calls, exports, importing, run
+from bench import calls, exports, growing, importing, receivers, receiving, run
 from bench.contenders import CONTENDERS
 from bench.rounds import Line, interleaved
 from tests.servers.postgres import PostgresServer
@@ -56,6 +56,23 @@ def test_speed_and_size_are_measured_in_postgresql(postgres_server: PostgresServ
     speed, size = exports.lines(exports.Postgres(postgres_server, 18), TINY, rounds=1)
     assert speed.ratio is not None
     assert int(size.ours) > 0
+
+
+def test_every_contender_receives_every_load_and_is_compared_with_the_goals(tmp_path: Path) -> None:
+    targets = [receivers.synced_sqlite(tmp_path)]
+    load = receivers.Load("a few spans", size=10, spans=20, connections=2, folder=tmp_path)
+    loads = receiving.Loads(load, load._replace(size=5), load._replace(size=20), load)
+    results = receiving.measure(targets, loads, rounds=1)
+    assert all(found.spans_a_second > 0 for rounds in results.measures.values() for found in rounds)
+    text = receiving.page(results, receiving.lines(results, targets, loads), run.machine())
+    assert all(f"| {name} |" in text for name in results.measures)
+    assert "| peak memory of the server, any load, MB |" in text
+
+
+def test_a_grown_database_is_compared_with_an_empty_one(tmp_path: Path) -> None:
+    told: list[str] = []
+    assert growing.grow(receivers.synced_sqlite(tmp_path), 1_000, tmp_path, told.append, parts=2, rounds=1) > 0
+    assert "with 2,000 rows" in told[-1]
 
 
 @pytest.fixture
