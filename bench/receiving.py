@@ -136,6 +136,7 @@ def _ours(target: Target, protocol: Protocol, load: Load) -> str:
 def page(results: Results, goals: Iterable[Line], machine_: str) -> str:
     """The results as a page."""
     rows = [_row(name, results.requests.get(name, "-"), found) for name, found in results.measures.items()]
+    rounds = max(map(len, results.measures.values()))
     return (
         "# What `otel-runs serve` takes in\n\n"
         "Written by `make bench-receiving`. Spans a second count from the first request to the acknowledgement of the\n"
@@ -144,7 +145,7 @@ def page(results: Results, goals: Iterable[Line], machine_: str) -> str:
         "in seconds for 100,000 spans, of the server's process, and of the process that sends encoded requests on the\n"
         "same cores. The driver writes the rows of the same spans, ready made, in transactions as large as the\n"
         "server's: executemany for SQLite, COPY for PostgreSQL. `refused` are answers that asked to send again.\n\n"
-        f"{machine_}; rounds: {len(next(iter(results.measures.values())))}\n\n{_table((COLUMNS, *rows))}\n{_table((HEADS, *map(cells, goals)))}"
+        f"{machine_}; rounds: {rounds}\n\n{_table((COLUMNS, *rows))}\n{_table((HEADS, *map(cells, goals)))}"
     ).rstrip("\n") + "\n"
 
 
