@@ -80,4 +80,14 @@ class Desk:
         # What clients do wrong is answered and counted; a line for each would let them fill the disk.
         if not isinstance(error, OtelRunsError):
             logger.error("A request over %s failed; this is a defect.", protocol, exc_info=error)
-        return answer_to(error)
+        answer = answer_to(error)
+        _forget_functions(error)
+        return answer
+
+
+def _forget_functions(error: BaseException) -> None:
+    """Let go of the functions that an error went through, and so of their variables: the request's body is among them.
+
+    The future that brought the error here refers to itself, so it keeps the error until the garbage collector comes by.
+    """
+    error.__traceback__ = error.__cause__ = error.__context__ = None

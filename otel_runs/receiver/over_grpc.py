@@ -79,30 +79,39 @@ def _receiver(desk: Desk, places: asyncio.Semaphore, signal: Signal) -> Handler:
     A handler of a stream: on the wire it is the same, and the message is not read before there is room for it.
     """
 
-    async def export(messages: AsyncIterator[bytes], context: Any) -> bytes:
+    async def export(_messages: AsyncIterator[bytes], context: Any) -> bytes:
+        answer = await answered(context)
+        if isinstance(answer, Answer):
+            # gRPC keeps the error that ends a call, and with it the variables of all functions it went through, until
+            # the garbage collector comes by: here, none of them is the message.
+            await _abort(context, answer)
+        return answer
+
+    async def answered(context: Any) -> bytes | Answer:
         try:
             desk.admit(_authorization(context))
-            message = await _message(messages, desk, places)
+            message = await _message(context, desk, places)
             outcome = await desk.store(Request(signal, "protobuf", message), PROTOCOL)
         except Exception as exc:  # noqa: BLE001  every error has its answer
-            await _abort(context, desk.failed(PROTOCOL, exc))
+            return desk.failed(PROTOCOL, exc)
         return encoded(response(signal, outcome), "protobuf")
 
     return export
 
 
-async def _message(messages: AsyncIterator[bytes], desk: Desk, places: asyncio.Semaphore) -> bytes:
+async def _message(context: Any, desk: Desk, places: asyncio.Semaphore) -> bytes:
     try:
         async with asyncio.timeout(MESSAGE_SECONDS), places:
             desk.require_room()  # others may have taken it since this one was admitted
-            body = await anext(aiter(messages), None)
+            # Not by the iterator, which would keep it until the garbage collector comes by.
+            body = await context.read()
     except TimeoutError as exc:
         msg = f"The message did not arrive within {MESSAGE_SECONDS:g} seconds; send it again."
         raise SlowRequestError(msg) from exc
-    if body is None:
+    if body is grpc.aio.EOF:
         msg = "The call came without a message; expected one."
         raise DecodeError(msg)
-    return body
+    return bytes(body)
 
 
 def _authorization(context: Any) -> str | None:
