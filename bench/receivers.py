@@ -10,7 +10,7 @@ from bench.exports import TABLES, Postgres, Row, Sqlite, Target
 from bench.load import Protocol, run_load
 from bench.payloads import write_payloads
 from bench.usage import Process
-from otel_runs.receiver.intake import BATCH_SPANS
+from otel_runs.receiver.storing import BATCH_SPANS
 from otel_runs.store.engine import open_database
 from tests.servers.jaeger import Jaeger
 from tests.servers.serve import Serve
@@ -56,7 +56,7 @@ class Measure(NamedTuple):
     """Answers that asked to send again."""
 
 
-def serve(target: Target, protocol: Protocol, load: Load, url: str | None = None) -> Measure:
+def serve(target: Target, protocol: Protocol, load: Load, url: str | None = None, *, workers: int = 1) -> Measure:
     """``otel-runs serve`` into an empty database. Everything sent must be in the tables afterwards.
 
     Args:
@@ -64,10 +64,11 @@ def serve(target: Target, protocol: Protocol, load: Load, url: str | None = None
         protocol: that the load speaks.
         load: what is sent.
         url: the database, where it is wanted later; None: a new one.
+        workers: processes that write.
     """
     url = url or target.new_url()
     open_database(url).close()  # the tables are not what is measured
-    server = Serve(url)
+    server = Serve(url, workers=workers)
     server.start()
     try:
         address = server.grpc if protocol == "grpc" else server.http.removeprefix("http://")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -24,6 +25,8 @@ from tests.servers.postgres import PostgresServer
 
 RESULTS = Path(__file__).with_name("receiving.md")
 PROTOCOLS: tuple[Protocol, ...] = ("http", "grpc")
+WORKERS = (1, 2)
+"""Processes that write. Two for the usual load alone."""
 LEAST_SPANS = 40_000
 LEAST_OF_DRIVER = 0.5
 MOST_MEGABYTES = 150
@@ -88,9 +91,10 @@ def measure(targets: Iterable[Target], loads_: Loads, *, rounds: int = 3) -> Res
         contenders[_driver(target)] = partial(driver, target, model_url, loads_.usual.spans)
         for load in loads_.usual, loads_.small, loads_.crowd:
             for protocol in PROTOCOLS:
-                name = _ours(target, protocol, load)
-                contenders[name] = partial(serve, target, protocol, load)
-                requests[name] = load.title
+                for workers in WORKERS if load is loads_.usual else (1,):
+                    name = _ours(target, protocol, load, workers)
+                    contenders[name] = partial(serve, target, protocol, load, workers=workers)
+                    requests[name] = load.title
     contenders[_JAEGER] = partial(jaeger, loads_.jaeger)
     requests[_JAEGER] = loads_.jaeger.title
     measures: dict[str, list[Measure]] = {name: [] for name in contenders}
@@ -105,8 +109,8 @@ def measure(targets: Iterable[Target], loads_: Loads, *, rounds: int = 3) -> Res
 def lines(results: Results, targets: Iterable[Target], loads_: Loads) -> Iterable[Line]:
     """The goals."""
     for target in targets:
-        for protocol in PROTOCOLS:
-            name = _ours(target, protocol, loads_.usual)
+        for protocol, workers in product(PROTOCOLS, WORKERS):
+            name = _ours(target, protocol, loads_.usual, workers)
             speed = results.samples.median(name)
             driver_speed = results.samples.median(_driver(target))
             ratio = results.samples.ratio(name, _driver(target))
@@ -129,8 +133,8 @@ def _driver(target: Target) -> str:
     return f"the driver alone into {target.name}"
 
 
-def _ours(target: Target, protocol: Protocol, load: Load) -> str:
-    return f"{protocol} into {target.name}, requests of {load.size:,} spans"
+def _ours(target: Target, protocol: Protocol, load: Load, workers: int) -> str:
+    return f"{protocol} into {target.name}, requests of {load.size:,} spans" + f", {workers} workers" * (workers > 1)
 
 
 def page(results: Results, goals: Iterable[Line], machine_: str) -> str:

@@ -7,24 +7,40 @@ from pathlib import Path
 from typing import NamedTuple
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PARENT = 1
 _UTIME = 11  # fields of /proc/PID/stat after the command's name, which may hold blanks
 _MEGABYTE = 1024 * 1024
 
 
 class Process(NamedTuple):
-    """A running process, by its id."""
+    """A running process and its children, by its id."""
 
     id: int
 
     @property
     def cpu_seconds(self) -> float:
-        """User and system, since it was started; without its children."""
-        fields = Path(f"/proc/{self.id}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[_UTIME]) + int(fields[_UTIME + 1])) / _TICKS
+        """User and system, since they were started."""
+        return sum(int(fields[_UTIME]) + int(fields[_UTIME + 1]) for fields in self._stats().values()) / _TICKS
 
     @property
     def peak_megabytes(self) -> float:
-        """The most memory it has held at once: its peak resident set."""
-        lines = Path(f"/proc/{self.id}/status").read_text().splitlines()
-        peak = next(line for line in lines if line.startswith("VmHWM:"))
-        return int(peak.split()[1]) * 1024 / _MEGABYTE
+        """The most memory that each has held at once, added up: their peak resident sets."""
+        return sum(_peak(process) for process in self._stats()) * 1024 / _MEGABYTE
+
+    def _stats(self) -> dict[int, list[str]]:
+        """Process -> its fields in /proc/PID/stat."""
+        found = {}
+        for file in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = file.read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended meanwhile
+                continue
+            if int(file.parent.name) == self.id or int(fields[_PARENT]) == self.id:
+                found[int(file.parent.name)] = fields
+        return found
+
+
+def _peak(process: int) -> int:
+    """Kibibytes."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])

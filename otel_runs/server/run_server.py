@@ -86,6 +86,8 @@ class RunServer:
         except BaseException:
             listening.close()
             raise
+        if self._workers is not None:
+            await asyncio.to_thread(self._workers.await_ready)
         self._intake.start()
         http_port = listening.getsockname()[1]
         self._http = HttpPort(http_app(self._desk, self.problem), listening, options.tls)

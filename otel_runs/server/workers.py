@@ -51,6 +51,10 @@ class Workers:
         self._replacing = threading.Lock()
         self._pool = self._new_pool()
 
+    def await_ready(self) -> None:
+        """Wait until a process can work: its imports take half a second."""
+        self._pool.submit(os.getpid).result()
+
     def store(self, requests: Sequence[Request]) -> list[Result]:
         """As ``Storing.store``, in a free process.
 

@@ -19,17 +19,19 @@ class Serve(Service):
     Args:
         database: URL of the run database; None: an SQLite file in the server's folder.
         guarded: True: with TLS, and for clients with ``TOKEN`` only.
+        workers: processes that write.
 
     Raises:
         ServerMissingError: guarded, and no certificate can be made.
     """
 
-    def __init__(self, database: str | None = None, *, guarded: bool = False) -> None:
+    def __init__(self, database: str | None = None, *, guarded: bool = False, workers: int = 1) -> None:
         super().__init__()
         self.database = database or f"sqlite:///{self.folder / 'runs.db'}"
         self.grpc = f"127.0.0.1:{free_port()}"
         self.certificate: Certificate | None = new_certificate(self.folder) if guarded else None
         self.http = f"{'https' if guarded else 'http'}://127.0.0.1:{free_port()}"
+        self.workers = workers
         self.token_file = self.folder / "token"
         self.token_file.write_text(TOKEN)
 
@@ -40,7 +42,7 @@ class Serve(Service):
             if self.certificate
             else []
         )
-        return otel_runs_command("serve", *inlets, *tls)
+        return otel_runs_command("serve", *inlets, *tls, "--workers", str(self.workers))
 
     def environ(self) -> Mapping[str, str]:
         guard = {"OTEL_RUNS_SERVER_TOKEN_FILE": str(self.token_file)} if self.certificate else {}
