@@ -13,7 +13,7 @@ from tests.servers.builds import built
 from tests.servers.collector import CONFIGS, validate
 from tests.servers.missing import ServerMissingError, skip_or_fail
 
-WHOLE = ["local.yaml", "production.yaml", "kafka-producer.yaml", "kafka-consumer.yaml"]
+WHOLE = ["local.yaml", "production.yaml", "kafka.yaml"]
 ADDED = ["filter-noise.yaml", "redact-prompts.yaml"]
 JAEGER = ["jaeger.yaml"]
 DEFAULT = re.compile(r"\$\{env:(?P<name>[A-Z_]+):-(?P<default>[^}]*)\}")

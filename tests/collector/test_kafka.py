@@ -1,8 +1,7 @@
-"""Scale-out: kafka-producer.yaml, a real Kafka, kafka-consumer.yaml."""
+"""Scale-out: Collectors with kafka.yaml around a real Kafka."""
 
 from __future__ import annotations
 
-import uuid
 from typing import Final
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from tests.collector.conftest import StartCollector
 from tests.collector.history import wait_for_all
 from tests.collector.spans import SPANS_A_TRACE, Sending, Traces
+from tests.servers.collector import Collector
 from tests.servers.jaeger import Jaeger
 from tests.servers.kafka import Kafka
 from tests.servers.serve import Serve
@@ -20,16 +20,9 @@ SECONDS: Final = 50
 
 
 @pytest.fixture
-def topics(kafka: Kafka, serve: Serve, jaeger: Jaeger) -> dict[str, str]:
-    """The environment of both tiers, with topics of the test's own."""
-    name = uuid.uuid4().hex
-    return {
-        "KAFKA_BROKERS": kafka.broker,
-        "KAFKA_TRACES_TOPIC": f"spans-{name}",
-        "KAFKA_LOGS_TOPIC": f"logs-{name}",
-        "RUNS_OTLP_GRPC": serve.grpc,
-        "JAEGER_OTLP_GRPC": jaeger.grpc,
-    }
+def environ(kafka: Kafka, serve: Serve, jaeger: Jaeger) -> dict[str, str]:
+    """What Collectors that work together share, with topics of the test's own."""
+    return {"RUNS_OTLP_GRPC": serve.grpc, "JAEGER_OTLP_GRPC": jaeger.grpc, **kafka.new_topics()}
 
 
 def wait_for_jaeger(jaeger: Jaeger, trace_ids: list[str]) -> None:
@@ -39,32 +32,73 @@ def wait_for_jaeger(jaeger: Jaeger, trace_ids: list[str]) -> None:
     )
 
 
-def test_all_spans_come_through_kafka_though_a_consumer_is_killed(
-    start_collector: StartCollector, topics: dict[str, str], serve: Serve, jaeger: Jaeger
+def delivered(collector: Collector) -> float:
+    """How many spans this Collector has brought from Kafka to otel-runs."""
+    return collector.metric("otelcol_exporter_sent_spans", "otlp_grpc/runs")
+
+
+def test_all_spans_come_through_kafka_though_one_of_two_collectors_is_killed(
+    start_collector: StartCollector, environ: dict[str, str], serve: Serve, jaeger: Jaeger
 ) -> None:
-    producer = start_collector("kafka-producer.yaml", environ=topics)
+    first, second = (start_collector("kafka.yaml", environ=environ) for _ in range(2))
     traces = Traces(TRACES)
-    sending = Sending(producer.http, traces.requests(), seconds=SECONDS)
-    sending.wait_for(10)
-    consumer = start_collector("kafka-consumer.yaml", environ=topics)
-    wait_until(lambda: consumer.metric("otelcol_exporter_sent_spans") > 0, what="the first span out of Kafka")
-    consumer.kill()
-    consumer.start()
+    requests = iter(traces.requests())
+
+    def second_has_a_share() -> bool:
+        Sending(first.http, [next(requests)], seconds=SECONDS).finish()
+        return delivered(second) > 0
+
+    wait_until(second_has_a_share, what="a delivery by the second Collector")
+    sending = Sending(first.http, list(requests), seconds=SECONDS)
+    second.kill()  # Kafka gives its partitions to the first
     sending.finish()
 
     wait_for_all(serve.database, traces, seconds=SECONDS)
     wait_for_jaeger(jaeger, traces.ids()[::100])
 
 
-def test_what_otel_runs_cannot_take_now_waits_in_kafka_while_jaeger_has_it(
-    start_collector: StartCollector, topics: dict[str, str], serve: Serve, jaeger: Jaeger
+def test_every_trace_lies_in_one_partition(
+    start_collector: StartCollector, environ: dict[str, str], serve: Serve, kafka: Kafka
+) -> None:
+    collector = start_collector("kafka.yaml", environ=environ)
+    traces = Traces(20)
+    for _ in range(3):  # late spans of a trace follow it
+        Sending(collector.http, traces.requests(), seconds=SECONDS).finish()
+    wait_for_all(serve.database, traces, seconds=SECONDS)
+    collector.pause()
+
+    partitions = kafka.keys_of(environ["KAFKA_TRACES_TOPIC"])
+    assert len([keys for keys in partitions if keys]) > 1
+    assert sorted(key for keys in partitions for key in keys) == sorted(traces.ids())
+
+
+def test_what_otel_runs_cannot_take_now_is_not_marked_as_read_while_jaeger_has_it(
+    start_collector: StartCollector, environ: dict[str, str], serve: Serve, jaeger: Jaeger
 ) -> None:
     serve.kill()
-    producer = start_collector("kafka-producer.yaml", environ=topics)
+    collector = start_collector("kafka.yaml", environ=environ)
     traces = Traces(20)
-    Sending(producer.http, traces.requests(), seconds=SECONDS).finish()
-    start_collector("kafka-consumer.yaml", environ=topics)
+    Sending(collector.http, traces.requests(), seconds=SECONDS).finish()
     wait_for_jaeger(jaeger, traces.ids())
+    # A second or more between two attempts: long enough to commit a mark that should not be there.
+    refused = "otelcol_exporter_send_failed_spans"
+    wait_until(lambda: collector.metric(refused, "otlp_grpc/runs") > 10 * SPANS_A_TRACE, what="another attempt")
+    collector.kill()
     serve.start()
+    collector.start()
+
+    wait_for_all(serve.database, traces, seconds=SECONDS)
+
+
+def test_what_kafka_cannot_take_now_survives_the_collector(
+    start_collector: StartCollector, environ: dict[str, str], serve: Serve, kafka: Kafka
+) -> None:
+    collector = start_collector("kafka.yaml", environ=environ)
+    kafka.kill()
+    traces = Traces(20)
+    Sending(collector.http, traces.requests(), seconds=SECONDS).finish()
+    collector.kill()
+    kafka.start()
+    collector.start()
 
     wait_for_all(serve.database, traces, seconds=SECONDS)

@@ -21,7 +21,7 @@ from tests.servers.serve import Serve
 from tests.waiting import wait_until
 
 
-@pytest.fixture(params=["local.yaml", "production.yaml", "kafka"])
+@pytest.fixture(params=["local.yaml", "production.yaml", "kafka.yaml"])
 def way(request: pytest.FixtureRequest, start_collector: StartCollector, jaeger: Jaeger) -> tuple[str, Serve]:
     """The address that a pipeline sends to, and the server at the other end."""
     if request.param == "production.yaml":
@@ -32,16 +32,7 @@ def way(request: pytest.FixtureRequest, start_collector: StartCollector, jaeger:
     if request.param == "local.yaml":
         return start_collector("local.yaml", environ=environ).http, serve
     kafka: Kafka = request.getfixturevalue("kafka")
-    name = uuid.uuid4().hex
-    environ |= {
-        "KAFKA_BROKERS": kafka.broker,
-        "KAFKA_TRACES_TOPIC": f"spans-{name}",
-        "KAFKA_LOGS_TOPIC": f"logs-{name}",
-    }
-    producer = start_collector("kafka-producer.yaml", environ=environ)
-    send_start(producer.http, uuid.uuid4().bytes)  # makes the topic, which a consumer otherwise finds late
-    start_collector("kafka-consumer.yaml", environ=environ)
-    return producer.http, serve
+    return start_collector("kafka.yaml", environ=environ | kafka.new_topics()).http, serve
 
 
 def send_start(url: str, trace_id: bytes) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
+import uuid
 from collections.abc import Mapping
+from pathlib import Path
 
 from tests.servers.builds import built
 from tests.servers.ports import free_port
@@ -56,6 +59,22 @@ class Kafka(Service):
     def environ(self) -> Mapping[str, str]:
         return {}
 
+    def new_topics(self) -> dict[str, str]:
+        """What kafka.yaml asks for, with topics that nobody has used; the first message makes them."""
+        name = uuid.uuid4().hex
+        topics = {"KAFKA_TRACES_TOPIC": f"spans-{name}", "KAFKA_LOGS_TOPIC": f"logs-{name}"}
+        return {"KAFKA_BROKERS": self.broker} | topics
+
+    def keys_of(self, topic: str) -> list[set[str]]:
+        """The keys of a topic's messages, partition by partition, as they lie on the disk."""
+        segments = sorted((self.folder / "logs").glob(f"{topic}-*/*.log"))
+        return [_keys_in(self._read_segment(segment)) for segment in segments]
+
+    def _read_segment(self, segment: Path) -> str:
+        dump = ["kafka.tools.DumpLogSegments", "--print-data-log", "--files", str(segment)]
+        done = subprocess.run([*self._java, *dump], check=True, capture_output=True, timeout=60)
+        return done.stdout.decode(errors="replace")
+
     def answers(self) -> bool:
         host, port = self.broker.split(":")
         try:
@@ -63,3 +82,7 @@ class Kafka(Service):
         except OSError:
             return False
         return True
+
+
+def _keys_in(dumped: str) -> set[str]:
+    return set(re.findall(r" key: (\S+) ", dumped))
