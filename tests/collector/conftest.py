@@ -79,19 +79,23 @@ def guarded(start_serve: StartServe) -> Serve:
     return start_serve(guarded=True)
 
 
+def environ_of_production(serve: Serve, jaeger: Jaeger) -> dict[str, str]:
+    """What production.yaml asks for; the server is guarded."""
+    assert serve.certificate is not None
+    return {
+        "RUNS_OTLP_HTTP": serve.http,
+        "RUNS_CA_FILE": str(serve.certificate.file),
+        "RUNS_TOKEN_FILE": str(serve.token_file),
+        "JAEGER_OTLP_GRPC": jaeger.grpc,
+    }
+
+
 @pytest.fixture
 def start_production(start_collector: StartCollector, guarded: Serve, jaeger: Jaeger) -> StartProduction:
     """Starts Collectors with production.yaml in front of the server and of Jaeger."""
 
     def start(*more: str, **environ: str) -> Collector:
-        assert guarded.certificate is not None
-        of_servers = {
-            "RUNS_OTLP_HTTP": guarded.http,
-            "RUNS_CA_FILE": str(guarded.certificate.file),
-            "RUNS_TOKEN_FILE": str(guarded.token_file),
-            "JAEGER_OTLP_GRPC": jaeger.grpc,
-        }
-        return start_collector("production.yaml", *more, environ=of_servers | environ)
+        return start_collector("production.yaml", *more, environ=environ_of_production(guarded, jaeger) | environ)
 
     return start
 

@@ -16,7 +16,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from otel_runs.ids import row_id_from_span, run_id_from_trace
 
 SPANS_A_TRACE: Final = 50
-_TRACES_A_REQUEST: Final = 10
 _START: Final = 1_760_000_000_000_000_000
 _RETRYABLE: Final = {429, 502, 503, 504}
 _SENDERS: Final = 4
@@ -26,8 +25,7 @@ class Traces:
     """Traces of one root span and 49 steps below it.
 
     Args:
-        count: how many; ten go into one request. No two traces of one process of the tests have the same id, because
-            they share a Jaeger.
+        count: how many. No two traces of one process of the tests have the same id, because they share a Jaeger.
     """
 
     _made = 0
@@ -36,9 +34,13 @@ class Traces:
         self.numbers = range(Traces._made + 1, Traces._made + count + 1)
         Traces._made += count
 
-    def requests(self) -> list[bytes]:
-        """OTLP requests in protobuf, ten traces each."""
-        return [_request(self.numbers[at : at + _TRACES_A_REQUEST]) for at in range(0, len(self.numbers), 10)]
+    def requests(self, of: int = 10) -> list[bytes]:
+        """OTLP requests in protobuf.
+
+        Args:
+            of: traces in each.
+        """
+        return [_request(self.numbers[at : at + of]) for at in range(0, len(self.numbers), of)]
 
     def ids(self) -> list[str]:
         """Trace ids, in hexadecimal."""
@@ -99,16 +101,20 @@ class Sending:
         url: of the server, without a path.
         requests: bodies for ``/v1/traces``.
         seconds: that all of them may take.
+        held_back: that many requests, the last ones, go when ``finish`` says so; a server that is killed before is
+            killed amid the flow, however fast it is.
     """
 
-    def __init__(self, url: str, requests: Sequence[bytes], *, seconds: float) -> None:
+    def __init__(self, url: str, requests: Sequence[bytes], *, seconds: float, held_back: int = 0) -> None:
         self._netloc = urlsplit(url).netloc
         self._deadline = time.monotonic() + seconds
         self._acknowledged = threading.Semaphore(0)
         self.refusals: set[int] = set()
         """The retryable codes that were answered."""
         self._pool = ThreadPoolExecutor(_SENDERS)
-        self._done = [self._pool.submit(self._send, request) for request in requests]
+        at_once = len(requests) - held_back
+        self._held_back = requests[at_once:]
+        self._done = [self._pool.submit(self._send, request) for request in requests[:at_once]]
 
     def wait_for(self, count: int) -> None:
         """Wait until this many more requests are acknowledged."""
@@ -117,6 +123,7 @@ class Sending:
 
     def finish(self) -> None:
         """Wait until every request is acknowledged."""
+        self._done += [self._pool.submit(self._send, request) for request in self._held_back]
         self._pool.shutdown()
         for done in self._done:
             done.result()

@@ -11,27 +11,39 @@ from typing import Final
 
 import pytest
 
-from tests.collector.conftest import StartCollector, StartProduction, StartServe
+from tests.collector.conftest import StartCollector, StartProduction, StartServe, environ_of_production
 from tests.collector.history import wait_for_all
 from tests.collector.spans import Sending, Traces
+from tests.servers.collector import Collector
 from tests.servers.jaeger import Jaeger
 from tests.servers.missing import ServerMissingError, skip_or_fail
 from tests.servers.postgres import PostgresServer
 from tests.servers.serve import Serve
 
 TRACES: Final = 1000
-"""Of 50 spans each."""
+"""Of 50 spans each, two in a request."""
+SOME: Final = 100
+"""Requests of the 500: so many are acknowledged before each kill, and so many are sent after the last."""
 SECONDS: Final = 50
 
 
+@pytest.fixture
+def traces() -> Traces:
+    return Traces(TRACES)
+
+
+def flood(collector: Collector, traces: Traces) -> Sending:
+    """Send them all."""
+    return Sending(collector.http, traces.requests(of=2), seconds=SECONDS, held_back=SOME)
+
+
 def test_killed_collector_loses_nothing_that_it_has_acknowledged(
-    start_production: StartProduction, guarded: Serve
+    start_production: StartProduction, guarded: Serve, traces: Traces
 ) -> None:
     collector = start_production()
-    traces = Traces(TRACES)
-    sending = Sending(collector.http, traces.requests(), seconds=SECONDS)
+    sending = flood(collector, traces)
     for _ in range(2):
-        sending.wait_for(25)
+        sending.wait_for(SOME)
         collector.kill()
         collector.start()
     sending.finish()
@@ -40,12 +52,11 @@ def test_killed_collector_loses_nothing_that_it_has_acknowledged(
 
 
 def test_spans_that_wait_on_disk_while_the_server_is_away_survive_the_collector(
-    start_production: StartProduction, guarded: Serve
+    start_production: StartProduction, guarded: Serve, traces: Traces
 ) -> None:
     collector = start_production()
     guarded.kill()
-    traces = Traces(TRACES)
-    Sending(collector.http, traces.requests(), seconds=SECONDS).finish()
+    flood(collector, traces).finish()
     collector.kill()
     guarded.start()
     collector.start()
@@ -54,13 +65,12 @@ def test_spans_that_wait_on_disk_while_the_server_is_away_survive_the_collector(
 
 
 def test_killed_server_has_everything_once_it_is_back(
-    start_collector: StartCollector, serve: Serve, jaeger: Jaeger
+    start_collector: StartCollector, serve: Serve, jaeger: Jaeger, traces: Traces
 ) -> None:
     collector = start_collector("local.yaml", environ={"RUNS_OTLP_GRPC": serve.grpc, "JAEGER_OTLP_GRPC": jaeger.grpc})
-    traces = Traces(TRACES)
-    sending = Sending(collector.http, traces.requests(), seconds=SECONDS)
+    sending = flood(collector, traces)
     for _ in range(2):
-        sending.wait_for(25)
+        sending.wait_for(SOME)
         serve.kill()
         serve.start()
     sending.finish()
@@ -80,16 +90,32 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 def test_killed_database_has_everything_once_it_is_back(
-    start_collector: StartCollector, start_serve: StartServe, jaeger: Jaeger, postgres: PostgresServer
+    start_collector: StartCollector, start_serve: StartServe, jaeger: Jaeger, postgres: PostgresServer, traces: Traces
 ) -> None:
     serve = start_serve(postgres.url)
     collector = start_collector("local.yaml", environ={"RUNS_OTLP_GRPC": serve.grpc, "JAEGER_OTLP_GRPC": jaeger.grpc})
-    traces = Traces(TRACES)
-    sending = Sending(collector.http, traces.requests(), seconds=SECONDS)
-    sending.wait_for(25)
+    sending = flood(collector, traces)
+    sending.wait_for(SOME)
     postgres.crash()
-    sending.wait_for(25)
+    sending.wait_for(SOME)
     postgres.restart()
+    sending.finish()
+
+    wait_for_all(serve.database, traces, seconds=SECONDS)
+
+
+def test_database_server_and_collector_killed_one_after_another_lose_nothing_that_was_acknowledged(
+    start_collector: StartCollector, start_serve: StartServe, jaeger: Jaeger, postgres: PostgresServer, traces: Traces
+) -> None:
+    serve = start_serve(postgres.url, guarded=True)
+    collector = start_collector("production.yaml", environ=environ_of_production(serve, jaeger))
+    sending = flood(collector, traces)
+    for kill in (postgres.crash, serve.kill, collector.kill):
+        sending.wait_for(SOME)
+        kill()
+    postgres.restart()
+    serve.start()
+    collector.start()
     sending.finish()
 
     wait_for_all(serve.database, traces, seconds=SECONDS)
