@@ -212,6 +212,16 @@ def test_trace_in_jaeger_leads_back_to_its_runs_as_jaeger_ui_json_does(
     }
 
 
+def test_looking_at_a_trace_in_jaeger_is_no_trace_itself(
+    programs: Programs, collector: Collector, jaeger: Jaeger
+) -> None:
+    jaeger.spans_of("ab" * 16)
+    run_through(collector, programs)
+
+    assert any(name.startswith("unknown_service") for name in jaeger.services())
+    assert "jaeger" not in jaeger.services()
+
+
 def test_spans_that_are_no_rows_are_in_jaeger_only(
     programs: Programs, collector: Collector, serve: Serve, jaeger: Jaeger
 ) -> None:

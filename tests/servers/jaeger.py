@@ -42,6 +42,9 @@ class Jaeger(Service):
             "JAEGER_HEALTH": self._health,
             "JAEGER_STORAGE": str(self.folder / "storage"),
             "JAEGER_UI": str(CONFIGS / "jaeger-ui.json"),
+            # If it traced itself, it would be seen at once.
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.grpc}",
+            "OTEL_BSP_SCHEDULE_DELAY": "20",
         }
 
     def stop(self) -> None:
@@ -54,12 +57,22 @@ class Jaeger(Service):
 
     def spans_of(self, trace_id: str) -> list[dict[str, Any]]:
         """A trace's spans in the words of the query API; none if Jaeger does not know the trace."""
-        try:
-            with urlopen(f"{self.url}/api/traces/{trace_id}", timeout=30) as response:
-                answer = json.load(response)
-        except HTTPError as exc:
-            exc.close()
-            if exc.code != _NOT_FOUND:
-                raise
-            return []
-        return [span for trace in answer["data"] for span in trace["spans"]]
+        return spans_at(self.url, trace_id)
+
+    def services(self) -> set[str]:
+        """The names of all services that have sent it spans."""
+        with urlopen(f"{self.url}/api/services", timeout=30) as response:
+            return set(json.load(response)["data"] or [])
+
+
+def spans_at(url: str, trace_id: str) -> list[dict[str, Any]]:
+    """A trace's spans, from the Jaeger that answers at this address; none if it does not know the trace."""
+    try:
+        with urlopen(f"{url}/api/traces/{trace_id}", timeout=30) as response:
+            answer = json.load(response)
+    except HTTPError as exc:
+        exc.close()
+        if exc.code != _NOT_FOUND:
+            raise
+        return []
+    return [span for trace in answer["data"] for span in trace["spans"]]
