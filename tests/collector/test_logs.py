@@ -36,10 +36,12 @@ def way(request: pytest.FixtureRequest, start_collector: StartCollector, jaeger:
 
 
 def send_start(url: str, trace_id: bytes) -> None:
-    """Tell that a run named nightly has started."""
+    """Tell that a run named nightly has started, after what a language model was asked."""
     request = ExportLogsServiceRequest()
-    record = request.resource_logs.add().scope_logs.add().log_records.add()
-    record.event_name = key.EVENT_RUN_STARTED
+    records = request.resource_logs.add().scope_logs.add().log_records
+    prompt = records.add(event_name="gen_ai.client.inference.operation.details")
+    prompt.attributes.add(key="gen_ai.input.messages").value.string_value = "what a customer wrote"
+    record = records.add(event_name=key.EVENT_RUN_STARTED)
     record.time_unix_nano = 1_760_000_000_000_000_000
     record.trace_id = trace_id
     record.span_id = b"12345678"
@@ -59,3 +61,18 @@ def test_started_run_is_seen_before_its_span_has_ended(way: tuple[str, Serve], j
         run = connection.execute(select(tables.runs).where(tables.runs.c.id == id_)).mappings().one()
         assert (run["name"], run["status"], run["completed_at"]) == ("nightly", "running", None)
     assert jaeger.spans_of(trace_id.hex) == []
+
+
+@pytest.mark.parametrize(
+    ("configs", "records"),
+    [(["local.yaml"], 2), (["local.yaml", "redact-prompts.yaml"], 1)],
+    ids=["as it is", "redacted"],
+)
+def test_prompts_in_log_records_are_redacted_while_starts_are_told(
+    configs: list[str], records: int, start_collector: StartCollector, serve: Serve, jaeger: Jaeger
+) -> None:
+    collector = start_collector(*configs, environ={"RUNS_OTLP_GRPC": serve.grpc, "JAEGER_OTLP_GRPC": jaeger.grpc})
+    send_start(collector.http, uuid.uuid4().bytes)
+
+    wait_until(lambda: len(ids_in(serve.database)[0]) == 1, what="the start in the tables")
+    wait_until(lambda: collector.metric("otelcol_exporter_sent_log_records") == records, what="the count of the start")
