@@ -162,3 +162,14 @@ def test_a_page_of_runs_reads_an_index_and_sorts_nothing(tmp_path: Path) -> None
     text = "\n".join(str(line[-1]) for line in plan)
     assert "ix_runs_started_at_id" in text
     assert "FOR ORDER BY" not in text
+
+
+@pytest.mark.parametrize(
+    ("condition", "index"),
+    [("name = 'support'", "ix_runs_name_started_at"), ("tenant_id = 'acme'", "ix_runs_tenant_id")],
+    ids=["agent", "organization"],
+)
+def test_runs_of_an_agent_or_organization_are_found_by_an_index(tmp_path: Path, condition: str, index: str) -> None:
+    with open_database(f"sqlite:///{tmp_path}/runs.db") as database, database.read() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN SELECT * FROM v_runs WHERE {condition}").fetchall()
+    assert index in "\n".join(str(line[-1]) for line in plan)
