@@ -35,7 +35,7 @@ def invocation(status: str | None = None, **more: str) -> Span:
 def test_run_of_an_agent_has_an_id_its_agent_and_a_status(database: Database) -> None:
     save(database, [invocation()])
     run = stored_run(database, run_id())
-    assert uuid.UUID(run["id"])
+    assert str(uuid.UUID(run["id"])) == run["id"]
     assert (run["name"], run["service_name"], run["status"]) == ("invoke_agent support", "agents", "completed")
 
 
