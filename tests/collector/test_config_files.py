@@ -15,6 +15,7 @@ from tests.servers.missing import ServerMissingError, skip_or_fail
 
 WHOLE = ["local.yaml", "production.yaml", "kafka.yaml"]
 ADDED = ["filter-noise.yaml", "redact-prompts.yaml"]
+ADDED_TO_PRODUCTION = ["secure-inlet.yaml"]
 JAEGER = ["jaeger.yaml"]
 DEFAULT = re.compile(r"\$\{env:(?P<name>[A-Z_]+):-(?P<default>[^}]*)\}")
 
@@ -24,7 +25,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     """What has no default that a test's machine could have: files that hold secrets."""
     token = tmp_path / "token"
     token.write_text("token\n")
-    return {"RUNS_TOKEN_FILE": str(token), "COLLECTOR_STORAGE": str(tmp_path)}
+    return {"RUNS_TOKEN_FILE": str(token), "COLLECTOR_TOKEN_FILE": str(token), "COLLECTOR_STORAGE": str(tmp_path)}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -37,7 +38,13 @@ def _servers() -> None:
 
 
 @pytest.mark.parametrize(
-    "files", [[name] for name in WHOLE] + [[whole, added] for whole in WHOLE[:2] for added in ADDED], ids="+".join
+    "files",
+    [
+        *([name] for name in WHOLE),
+        *([whole, added] for whole in WHOLE[:2] for added in ADDED),
+        *(["production.yaml", added] for added in ADDED_TO_PRODUCTION),
+    ],
+    ids="+".join,
 )
 def test_collector_takes_the_file(files: list[str], environ: dict[str, str]) -> None:
     done = validate(*files, environ=environ)
@@ -65,7 +72,7 @@ def test_every_file_is_tested_here_and_explained_in_the_readme() -> None:
     files = {path.name for path in CONFIGS.iterdir()}
     readme = (CONFIGS / "README.md").read_text(encoding="utf-8")
 
-    assert {name for name in files if name.endswith(".yaml")} == {*WHOLE, *ADDED, *JAEGER}
+    assert {name for name in files if name.endswith(".yaml")} == {*WHOLE, *ADDED, *ADDED_TO_PRODUCTION, *JAEGER}
     assert {name for name in files - {"README.md"} if f"`{name}`" not in readme} == set()
 
 
@@ -87,7 +94,7 @@ def test_no_file_holds_a_secret() -> None:
         assert [secret for secret in secrets if not secret.startswith("${env:")] == []
 
 
-@pytest.mark.parametrize("name", [*WHOLE, *JAEGER])
+@pytest.mark.parametrize("name", [*WHOLE, *ADDED_TO_PRODUCTION, *JAEGER])
 def test_readme_names_every_variable_with_its_default(name: str) -> None:
     readme = (CONFIGS / "README.md").read_text(encoding="utf-8")
     variables = {match["name"]: match["default"] for match in DEFAULT.finditer((CONFIGS / name).read_text())}

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sqlalchemy import select
+
+from otel_runs.store import tables
+from otel_runs.store.engine import open_database
 from tests.collector.conftest import StartProduction, StartServe
 from tests.collector.history import ids_in, wait_for_all
 from tests.collector.spans import SPANS_A_TRACE, Sending, Traces, failed
+from tests.programs import Programs
+from tests.servers.certificates import new_certificate
 from tests.servers.jaeger import Jaeger
 from tests.servers.serve import Serve
 from tests.waiting import wait_until
@@ -81,3 +87,56 @@ def test_collector_that_does_not_know_the_certificate_sends_nothing_until_it_doe
     collector.kill()
     collector.start()
     wait_for_all(guarded.database, traces, seconds=60)
+
+
+def test_pipeline_on_another_machine_needs_tls_and_the_token(
+    start_production: StartProduction, guarded: Serve, programs: Programs
+) -> None:
+    certificate = new_certificate(programs.folder)
+    token = programs.folder / "pipelines-token"
+    token.write_text("token-of-pipelines")
+    collector = start_production(
+        "secure-inlet.yaml",
+        COLLECTOR_CERT_FILE=str(certificate.file),
+        COLLECTOR_KEY_FILE=str(certificate.key),
+        COLLECTOR_TOKEN_FILE=str(token),
+    )
+    plain = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.http}
+    trusting = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.http.replace("http://", "https://"),
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": str(certificate.file),
+        # These of the machine would win over it.
+        "REQUESTS_CA_BUNDLE": "",
+        "CURL_CA_BUNDLE": "",
+    }
+    sending = [
+        programs.python(ONE_SPAN, name, environ=environ | {"OTEL_EXPORTER_OTLP_TIMEOUT": "5"})
+        for name, environ in {
+            "no TLS": plain,
+            "no token": trusting,
+            "a wrong token": trusting | {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20wrong"},
+            "both": trusting | {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20token-of-pipelines"},
+        }.items()
+    ]
+    assert [done.stdout for done in sending] == ["FAILURE\n", "FAILURE\n", "FAILURE\n", "SUCCESS\n"]
+
+    wait_until(lambda: len(ids_in(guarded.database)[0]) == 1, what="the run")
+    with open_database(guarded.database) as database, database.read() as connection:
+        assert connection.execute(select(tables.runs.c.name)).scalars().all() == ["both"]
+
+
+ONE_SPAN = """
+    import sys
+
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+    class Telling(OTLPSpanExporter):
+        def export(self, spans):
+            print(super().export(spans).name)
+
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(Telling()))
+    provider.get_tracer("pipeline").start_span(sys.argv[1]).end()
+"""
