@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Final
 
 import pytest
@@ -42,14 +43,16 @@ def test_all_spans_come_through_kafka_though_one_of_two_collectors_is_killed(
 ) -> None:
     first, second = (start_collector("kafka.yaml", environ=environ) for _ in range(2))
     traces = Traces(TRACES)
-    requests = iter(traces.requests())
+    requests = traces.requests()
+    again_and_again = cycle(requests[:10])
 
     def second_has_a_share() -> bool:
-        Sending(first.http, [next(requests)], seconds=SECONDS).finish()
+        Sending(first.http, [next(again_and_again)], seconds=SECONDS).finish()
         return delivered(second) > 0
 
     wait_until(second_has_a_share, what="a delivery by the second Collector")
-    sending = Sending(first.http, list(requests), seconds=SECONDS)
+    sending = Sending(first.http, requests, seconds=SECONDS, held_back=10)
+    sending.wait_for(20)
     second.kill()  # Kafka gives its partitions to the first
     sending.finish()
 
