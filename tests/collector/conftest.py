@@ -79,14 +79,14 @@ def guarded(start_serve: StartServe) -> Serve:
     return start_serve(guarded=True)
 
 
-def environ_of_production(serve: Serve, jaeger: Jaeger) -> dict[str, str]:
-    """What production.yaml asks for; the server is guarded."""
+def environ_of_production(serve: Serve, jaeger: str) -> dict[str, str]:
+    """What production.yaml asks for: a guarded server, and the address of Jaeger."""
     assert serve.certificate is not None
     return {
         "RUNS_OTLP_HTTP": serve.http,
         "RUNS_CA_FILE": str(serve.certificate.file),
         "RUNS_TOKEN_FILE": str(serve.token_file),
-        "JAEGER_OTLP_GRPC": jaeger.grpc,
+        "JAEGER_OTLP_GRPC": jaeger,
     }
 
 
@@ -95,7 +95,7 @@ def start_production(start_collector: StartCollector, guarded: Serve, jaeger: Ja
     """Starts Collectors with production.yaml in front of the server and of Jaeger."""
 
     def start(*more: str, **environ: str) -> Collector:
-        return start_collector("production.yaml", *more, environ=environ_of_production(guarded, jaeger) | environ)
+        return start_collector("production.yaml", *more, environ=environ_of_production(guarded, jaeger.grpc) | environ)
 
     return start
 

@@ -41,7 +41,8 @@ def _servers() -> None:
     "files",
     [
         *([name] for name in WHOLE),
-        *([whole, added] for whole in WHOLE[:2] for added in ADDED),
+        *([whole, added] for whole in WHOLE for added in ADDED),
+        *([whole, *ADDED] for whole in WHOLE),
         *(["production.yaml", added] for added in ADDED_TO_PRODUCTION),
     ],
     ids="+".join,

@@ -63,7 +63,7 @@ def test_all_spans_come_through_kafka_though_one_of_two_collectors_is_killed(
 def test_every_trace_lies_in_one_partition(
     start_collector: StartCollector, environ: dict[str, str], serve: Serve, kafka: Kafka
 ) -> None:
-    collector = start_collector("kafka.yaml", environ=environ)
+    collector = start_collector("kafka.yaml", "filter-noise.yaml", "redact-prompts.yaml", environ=environ)
     traces = Traces(20)
     for _ in range(3):  # late spans of a trace follow it
         Sending(collector.http, traces.requests(), seconds=SECONDS).finish()

@@ -108,7 +108,7 @@ def test_database_server_and_collector_killed_one_after_another_lose_nothing_tha
     start_collector: StartCollector, start_serve: StartServe, jaeger: Jaeger, postgres: PostgresServer, traces: Traces
 ) -> None:
     serve = start_serve(postgres.url, guarded=True)
-    collector = start_collector("production.yaml", environ=environ_of_production(serve, jaeger))
+    collector = start_collector("production.yaml", environ=environ_of_production(serve, jaeger.grpc))
     sending = flood(collector, traces)
     for kill in (postgres.crash, serve.kill, collector.kill):
         sending.wait_for(SOME)

@@ -66,6 +66,8 @@ PIPELINE = """
             pass
         record(rows_in=100, rows_out=len(orders), metadata={"source": "generated"})
 """
+ADDED = ["filter-noise.yaml", "redact-prompts.yaml"]
+"""Both, so that it shows if one undoes the other."""
 SENDS_ONLY = """
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
@@ -235,7 +237,7 @@ def test_spans_that_are_no_rows_are_in_jaeger_only(
 
 @pytest.mark.parametrize(
     ("configs", "runs"),
-    [(["local.yaml"], {"nightly", "GET"}), (["local.yaml", "filter-noise.yaml"], {"nightly"})],
+    [(["local.yaml"], {"nightly", "GET"}), (["local.yaml", *ADDED], {"nightly"})],
     ids=["as it is", "filtered"],
 )
 def test_filtered_noise_leaves_no_run_and_stays_in_jaeger(
@@ -257,7 +259,7 @@ def test_filtered_noise_leaves_no_run_and_stays_in_jaeger(
 
 @pytest.mark.parametrize(
     ("configs", "prompts"),
-    [(["local.yaml"], True), (["local.yaml", "redact-prompts.yaml"], False)],
+    [(["local.yaml"], True), (["local.yaml", *ADDED], False)],
     ids=["as it is", "redacted"],
 )
 def test_redacted_prompts_reach_nobody_while_tokens_do(

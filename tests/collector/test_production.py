@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from otel_runs.store import tables
 from otel_runs.store.engine import open_database
-from tests.collector.conftest import StartProduction, StartServe
+from tests.collector.conftest import StartCollector, StartProduction, StartServe, environ_of_production
 from tests.collector.history import ids_in, wait_for_all
 from tests.collector.spans import SPANS_A_TRACE, Sending, Traces, failed
 from tests.programs import Programs
 from tests.servers.certificates import new_certificate
 from tests.servers.jaeger import Jaeger
+from tests.servers.ports import free_port
 from tests.servers.serve import Serve
 from tests.waiting import wait_until
 
 
+@pytest.mark.parametrize("added", [[], ["filter-noise.yaml", "redact-prompts.yaml"]], ids=["as it is", "filtered"])
 def test_every_run_is_in_the_tables_while_jaeger_has_the_failed_ones_and_a_share(
-    start_production: StartProduction, guarded: Serve, jaeger: Jaeger
+    added: list[str], start_production: StartProduction, guarded: Serve, jaeger: Jaeger
 ) -> None:
     traces = Traces(200)
-    collector = start_production(SAMPLING_DECISION_WAIT="1s", SAMPLING_PERCENTAGE="20")
+    collector = start_production(*added, SAMPLING_DECISION_WAIT="1s", SAMPLING_PERCENTAGE="20")
     Sending(collector.http, traces.requests(), seconds=60).finish()
     wait_for_all(guarded.database, traces, seconds=60)
 
@@ -53,6 +56,27 @@ def test_full_queue_tells_pipelines_to_send_again_and_nothing_is_lost(
 
     assert sending.refusals <= {429, 503}
     wait_for_all(guarded.database, traces, seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("config", "queue"), [("local.yaml", 1), ("production.yaml", 5000)], ids=["local.yaml", "production.yaml"]
+)
+def test_jaeger_that_is_away_and_its_full_queue_hold_up_no_pipeline(
+    config: str, queue: int, start_collector: StartCollector, guarded: Serve, serve: Serve, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.yaml"
+    small.write_text(f"exporters: {{otlp_grpc/jaeger: {{sending_queue: {{queue_size: {queue}}}}}}}\n")
+    environ = environ_of_production(guarded, f"127.0.0.1:{free_port()}")
+    environ |= {"RUNS_OTLP_GRPC": serve.grpc, "SAMPLING_DECISION_WAIT": "1s", "SAMPLING_PERCENTAGE": "100"}
+    collector = start_collector(config, str(small), environ=environ)
+    traces = Traces(500)
+    sending = Sending(collector.http, traces.requests(), seconds=60)
+    sending.finish()
+    full = "otelcol_exporter_enqueue_failed_spans"
+    wait_until(lambda: collector.metric(full, "otlp_grpc/jaeger") > 0, what="a full queue")
+
+    assert sending.refusals == set()
+    wait_for_all((serve if config == "local.yaml" else guarded).database, traces, seconds=60)
 
 
 def test_wrong_token_stores_nothing_and_is_told_in_the_collectors_log(
