@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from otel_runs.importer.importer import Counts
 from otel_runs.store.engine import Database
 from tests.cli.conftest import CommandLine
 from tests.ingest.stored import stored_runs
+from tests.waiting import wait_until
 
 FILES = Path(__file__).parents[1] / "importer" / "files"
 WHOLE = FILES / "collector.jsonl"
@@ -99,6 +102,40 @@ def test_pipe_that_is_named_like_a_file_is_read(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, check=False, timeout=60, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith(b"Imported 20 spans and the start of 4 spans from 2 files.")
+
+
+def test_killed_import_is_repeated_and_leaves_every_span_once(tmp_path: Path) -> None:
+    program = shutil.which("otel-runs", path=str(Path(sys.executable).parent))
+    assert program is not None
+    database = tmp_path / "runs.db"
+    command = [program, "import", "--db", str(database)]
+    lines = [_line(number) for number in range(6_000)]
+    with subprocess.Popen([*command, "-"], stdin=subprocess.PIPE, cwd=tmp_path) as killed:
+        assert killed.stdin is not None
+        killed.stdin.write(b"".join(lines[:5_000]))  # and then it waits for more
+        killed.stdin.flush()
+        wait_until(lambda: _count_in(database) > 0, what="the first transaction")
+        killed.kill()
+    assert 0 < _count_in(database) < len(lines)
+
+    path = tmp_path / "traces.jsonl"
+    path.write_bytes(b"".join(lines))
+    subprocess.run([*command, str(path)], check=True, capture_output=True, timeout=60, cwd=tmp_path)
+    assert _count_in(database) == len(lines)
+
+
+def _line(number: int) -> bytes:
+    times = {"startTimeUnixNano": str(10**18), "endTimeUnixNano": str(10**18 + 1)}
+    span = {"traceId": f"{number + 1:016x}{'ab' * 8}", "spanId": "cd" * 8, "name": "nightly", **times}
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode() + b"\n"
+
+
+def _count_in(database: Path) -> int:
+    if not database.exists():
+        return 0
+    with closing(sqlite3.connect(database, timeout=30)) as connection:
+        made = connection.execute("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'runs'").fetchone()[0]
+        return int(connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0]) if made else 0
 
 
 def test_database_that_takes_nothing_is_the_error(otel_runs: CommandLine, tmp_path: Path) -> None:
