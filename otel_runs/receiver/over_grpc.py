@@ -50,6 +50,8 @@ def grpc_server(desk: Desk, readiness: Readiness) -> grpc.aio.Server:
             ("grpc.max_receive_message_length", desk.most_bytes),
             # A second server on the same port must fail, not take a half of the spans.
             ("grpc.so_reuseport", 0),
+            # Ours is bounded: gRPC's own, in most versions, unpacks everything before it looks at the limit.
+            ("grpc.per_message_decompression", 0),
             ("grpc.max_concurrent_streams", _STREAMS),
             # With it, gRPC refuses calls that are at the limit instead of letting the client wait.
             ("grpc.http.overload_protection", 0),
@@ -79,39 +81,42 @@ def _receiver(desk: Desk, places: asyncio.Semaphore, signal: Signal) -> Handler:
     A handler of a stream: on the wire it is the same, and the message is not read before there is room for it.
     """
 
-    async def export(_messages: AsyncIterator[bytes], context: Any) -> bytes:
-        answer = await answered(context)
-        if isinstance(answer, Answer):
-            # gRPC keeps the error that ends a call, and with it the variables of all functions it went through, until
-            # the garbage collector comes by: here, none of them is the message.
-            await _abort(context, answer)
-        return answer
-
-    async def answered(context: Any) -> bytes | Answer:
+    async def export(messages: AsyncIterator[bytes], context: Any) -> bytes:
         try:
             desk.admit(_authorization(context))
-            message = await _message(context, desk, places)
-            outcome = await desk.store(Request(signal, "protobuf", message), PROTOCOL)
+            message = await _message(messages, desk, places)
+            outcome = await desk.store(Request(signal, "protobuf", message, _compression(message)), PROTOCOL)
         except Exception as exc:  # noqa: BLE001  every error has its answer
-            return desk.failed(PROTOCOL, exc)
+            await _abort(context, desk.failed(PROTOCOL, exc))
         return encoded(response(signal, outcome), "protobuf")
 
     return export
 
 
-async def _message(context: Any, desk: Desk, places: asyncio.Semaphore) -> bytes:
+async def _message(messages: AsyncIterator[bytes], desk: Desk, places: asyncio.Semaphore) -> bytes:
     try:
         async with asyncio.timeout(MESSAGE_SECONDS), places:
             desk.require_room()  # others may have taken it since this one was admitted
-            # Not by the iterator, which would keep it until the garbage collector comes by.
-            body = await context.read()
+            body = await anext(aiter(messages), None)
     except TimeoutError as exc:
         msg = f"The message did not arrive within {MESSAGE_SECONDS:g} seconds; send it again."
         raise SlowRequestError(msg) from exc
-    if body is grpc.aio.EOF:
+    if body is None:
         msg = "The call came without a message; expected one."
         raise DecodeError(msg)
-    return bytes(body)
+    return body
+
+
+def _compression(message: bytes) -> str:
+    """How a message is packed, which gRPC keeps to itself when it does not unpack.
+
+    No message of OTLP begins like gzip (a field of wire type 7) or deflate (field 15).
+    """
+    if message.startswith(b"\x1f\x8b"):  # RFC 1952, 2.3.1
+        return "gzip"
+    # RFC 1950, 2.2: the method, and a check of the first two bytes.
+    is_zlib = message.startswith(b"\x78") and int.from_bytes(message[:2], "big") % 31 == 0
+    return "deflate" if is_zlib else ""
 
 
 def _authorization(context: Any) -> str | None:

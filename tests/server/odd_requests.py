@@ -313,15 +313,13 @@ def valid_requests(draw: st.DrawFn) -> Sent:
     spans = draw(st.lists(odd_spans, min_size=1, max_size=6))
     resource = draw(attribute_lists)
     of_logs, over_grpc, as_json = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
-    compression = draw(st.sampled_from(list(PACK)))
+    compression = draw(st.sampled_from(["", "gzip", "deflate"] if over_grpc else list(PACK)))
     if as_json and not over_grpc:
         body = _json_document(spans, resource, of_logs=of_logs)
     else:
         body = (_log_message if of_logs else _trace_message)(spans, resource)
     content_type = JSON if as_json and not over_grpc else PROTOBUF
-    if over_grpc:
-        return Sent(LOGS if of_logs else TRACES, True, content_type, "", body)
-    return Sent(LOGS if of_logs else TRACES, False, content_type, compression, PACK[compression](body))
+    return Sent(LOGS if of_logs else TRACES, over_grpc, content_type, compression, PACK[compression](body))
 
 
 @st.composite
