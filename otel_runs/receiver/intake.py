@@ -137,6 +137,7 @@ class Intake:
             self._meters.add_batch(time.perf_counter() - start)
             for waiting, result in zip(batch, results, strict=True):
                 self._answer(waiting, result)
+            del batch, waiting  # with the bodies of the requests: the next batch may be long in coming
 
     def _next_batch(self) -> list[_Waiting]:
         """What waits, as far as it makes one batch; waits for the first request. Nothing if the server stops."""

@@ -52,6 +52,8 @@ def grpc_server(desk: Desk, readiness: Readiness) -> grpc.aio.Server:
             ("grpc.so_reuseport", 0),
             # Ours is bounded: gRPC's own, in most versions, unpacks everything before it looks at the limit.
             ("grpc.per_message_decompression", 0),
+            # Without: what arrives of a message before it is asked for is 64 kB, and not as much as the network brings.
+            ("grpc.http2.bdp_probe", 0),
             ("grpc.max_concurrent_streams", _STREAMS),
             # With it, gRPC refuses calls that are at the limit instead of letting the client wait.
             ("grpc.http.overload_protection", 0),
@@ -84,11 +86,13 @@ def _receiver(desk: Desk, places: asyncio.Semaphore, signal: Signal) -> Handler:
     async def export(messages: AsyncIterator[bytes], context: Any) -> bytes:
         try:
             desk.admit(_authorization(context))
-            message = await _message(messages, desk, places)
-            outcome = await desk.store(Request(signal, "protobuf", message, _compression(message)), PROTOCOL)
+            outcome = await desk.store(_request(signal, await _message(messages, desk, places)), PROTOCOL)
         except Exception as exc:  # noqa: BLE001  every error has its answer
-            await _abort(context, desk.failed(PROTOCOL, exc))
-        return encoded(response(signal, outcome), "protobuf")
+            answer = desk.failed(PROTOCOL, exc)
+        else:
+            return encoded(response(signal, outcome), "protobuf")
+        # Not in the handler above: the error of the abort would keep the one before it, and that the message.
+        return await _abort(context, answer)
 
     return export
 
@@ -97,7 +101,9 @@ async def _message(messages: AsyncIterator[bytes], desk: Desk, places: asyncio.S
     try:
         async with asyncio.timeout(MESSAGE_SECONDS), places:
             desk.require_room()  # others may have taken it since this one was admitted
-            body = await anext(aiter(messages), None)
+            iterator: Any = aiter(messages)
+            body: bytes | None = await anext(iterator, None)
+            await iterator.aclose()  # it would keep the message
     except TimeoutError as exc:
         msg = f"The message did not arrive within {MESSAGE_SECONDS:g} seconds; send it again."
         raise SlowRequestError(msg) from exc
@@ -105,6 +111,10 @@ async def _message(messages: AsyncIterator[bytes], desk: Desk, places: asyncio.S
         msg = "The call came without a message; expected one."
         raise DecodeError(msg)
     return body
+
+
+def _request(signal: Signal, message: bytes) -> Request:
+    return Request(signal, "protobuf", message, _compression(message))
 
 
 def _compression(message: bytes) -> str:

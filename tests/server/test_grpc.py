@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import re
 import threading
@@ -118,6 +119,25 @@ def test_compressed_message_is_unpacked_no_further_than_to_the_limit(programs: P
             server.export(bytes(200_000_000), compression=grpc.Compression.Gzip)  # 200 kB on the wire
         assert "larger than 1000000 bytes after decompression" in failure_of(raised.value).message
         assert peak_kilobytes(server.process.pid) - before < 50_000
+
+
+def test_message_is_let_go_when_it_is_answered(server: ThreadedServer) -> None:
+    """Python looks for cycles after so many new objects: refused messages, of which each is one, would pile up."""
+    size = 1_500_123
+
+    def held() -> set[int]:
+        referred = (each for holder in gc.get_objects() for each in gc.get_referents(holder))
+        return {id(each) for each in referred if type(each) is bytes and len(each) == size}
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            with pytest.raises(grpc.RpcError):
+                server.export(bytes([0xFF]) * size)
+        assert held() == set()
+    finally:
+        gc.enable()
 
 
 def test_call_without_a_message_is_invalid_argument(server: ThreadedServer) -> None:
