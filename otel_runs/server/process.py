@@ -8,6 +8,7 @@ import signal
 from types import FrameType
 from typing import Final
 
+from otel_runs.server.garbage import look_seldom
 from otel_runs.server.log import start_log
 from otel_runs.server.options import Options
 from otel_runs.server.own_metrics import start_own_metrics
@@ -29,6 +30,7 @@ def run_process(options: Options) -> bool:
         OtelRunsError: the server cannot start.
     """
     start_log()
+    look_seldom()
     _warn(options)
     own_metrics = start_own_metrics()
     try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from otel_runs.errors import OtelRunsError, SettingsError, StoreUnavailableError
 from otel_runs.receiver.request import Request
 from otel_runs.receiver.storing import Result, Storing
+from otel_runs.server.garbage import look_seldom
 from otel_runs.server.log import start_log
 from otel_runs.server.options import Options
 from otel_runs.server.run_store import RunStore
@@ -108,6 +109,7 @@ def _start(options: Options, turns: Turns) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     threading.Thread(target=_end_with_parent, name="otel_runs parent", daemon=True).start()
     store = RunStore(options.database, turns)
+    look_seldom()
     _storing = Storing(store.save, options.limits, options.most_bytes)
 
 
