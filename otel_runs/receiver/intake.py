@@ -131,13 +131,13 @@ class Intake:
         while batch := self._next_batch():
             start = time.perf_counter()
             try:
-                results = self._store([waiting.request for waiting in batch])
+                results = list(self._store([waiting.request for waiting in batch]))
             except Exception as exc:  # noqa: BLE001  the writer goes on, whatever came; whoever waits is told
                 results = [exc] * len(batch)
             self._meters.add_batch(time.perf_counter() - start)
-            for waiting, result in zip(batch, results, strict=True):
-                self._answer(waiting, result)
-            del batch, waiting  # with the bodies of the requests: the next batch may be long in coming
+            while batch:
+                # Taken out, with the body of its request: the next batch may be long in coming.
+                self._answer(batch.pop(), results.pop())
 
     def _next_batch(self) -> list[_Waiting]:
         """What waits, as far as it makes one batch; waits for the first request. Nothing if the server stops."""
