@@ -132,7 +132,7 @@ class RunsSpanExporter(SpanExporter):
 
     def _store(self, spans: Sequence[Span]) -> list[RefusedSpan]:
         ingest = self._opened()
-        from otel_runs.ingest.splitting import save_splitting
+        from otel_runs.ingest.splitting import save_splitting  # which _opened() has loaded
 
         return save_splitting(ingest, spans)
 
@@ -141,7 +141,8 @@ class RunsSpanExporter(SpanExporter):
         if self._ingest is None:
             with fork_gate.passing(OPENING_PATIENCE_SECONDS):
                 # Imported here: SQLAlchemy is most of the cost of importing otel_runs, and the pipeline need not wait.
-                from otel_runs.ingest import Ingest
+                # Everything at once: a child that is forked amid an import could never import that module.
+                from otel_runs.ingest import Ingest, splitting  # noqa: F401  splitting is for _store
                 from otel_runs.store.engine import open_database
 
                 self._database = open_database(self._url)

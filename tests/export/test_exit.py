@@ -196,6 +196,34 @@ for thread in threads: thread.join()
     assert sum(name.startswith("child") for name in names(programs)) == 10
 
 
+def test_nothing_is_imported_once_the_database_is_open(programs: Programs) -> None:
+    """A fork waits for the opening, imports among it; it would not wait for an import that comes later."""
+    done = programs.python(
+        """
+import sys
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from otel_runs import RunsSpanExporter
+
+class Watched(RunsSpanExporter):
+    loaded = None
+    def _opened(self):
+        opened = super()._opened()
+        Watched.loaded = Watched.loaded or set(sys.modules)
+        return opened
+
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(Watched("runs.db")))
+tracer = provider.get_tracer("tests")
+with tracer.start_as_current_span("run"), tracer.start_as_current_span("step"):
+    pass
+print(sorted(sys.modules.keys() - Watched.loaded))
+"""
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    assert names(programs) == ["run", "step"]
+
+
 @pytest.fixture
 def silent_server() -> Iterator[int]:
     """The port of a server that accepts connections and never answers."""
