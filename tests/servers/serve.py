@@ -42,7 +42,8 @@ class Serve(Service):
             if self.certificate
             else []
         )
-        return otel_runs_command("serve", *inlets, *tls, "--workers", str(self.workers))
+        workers = ["--workers", str(self.workers)] if self.workers > 1 else []
+        return otel_runs_command("serve", *inlets, *tls, *workers)
 
     def environ(self) -> Mapping[str, str]:
         guard = {"OTEL_RUNS_SERVER_TOKEN_FILE": str(self.token_file)} if self.certificate else {}
