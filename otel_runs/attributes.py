@@ -79,8 +79,6 @@ SPAN_PARENT_IS_REMOTE: Final = "otel_runs.span.parent_is_remote"
 
 # Semantic conventions: resource, code, version control, session, errors.
 SERVICE_NAME: Final = "service.name"
-SERVICE_VERSION: Final = "service.version"
-SERVICE_NAMESPACE: Final = "service.namespace"
 ENVIRONMENT: Final = "deployment.environment.name"
 ENVIRONMENT_OLD: Final = "deployment.environment"
 CODE_FUNCTION: Final = "code.function.name"
@@ -109,18 +107,14 @@ GEN_AI_PROMPT_TOKENS: Final = "gen_ai.usage.prompt_tokens"
 GEN_AI_COMPLETION_TOKENS: Final = "gen_ai.usage.completion_tokens"
 GEN_AI_TOTAL_TOKENS: Final = "gen_ai.usage.total_tokens"
 GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
-GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
 GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
-GEN_AI_WORKFLOW_NAME: Final = "gen_ai.workflow.name"
 
-# Semantic conventions: databases and messaging.
+# Semantic conventions: databases.
 DB_RETURNED_ROWS: Final = "db.response.returned_rows"
 DB_AFFECTED_ROWS: Final = "db.response.affected_rows"
 DB_ROWS_AFFECTED: Final = "db.rows_affected"
-MESSAGING_BATCH_COUNT: Final = "messaging.batch.message_count"
 
 # Semantic conventions: CI/CD (release candidate).
-CICD_PIPELINE_NAME: Final = "cicd.pipeline.name"
 CICD_PIPELINE_RUN_ID: Final = "cicd.pipeline.run.id"
 CICD_PIPELINE_RESULT: Final = "cicd.pipeline.result"
 CICD_TASK_RESULT: Final = "cicd.pipeline.task.run.result"

@@ -88,7 +88,3 @@ class AmbiguousIdError(OtelRunsError):
     def __init__(self, message: str, candidates: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.candidates = candidates
-
-
-class TransitionError(OtelRunsError):
-    """A run cannot go from its state to the state asked for."""

@@ -67,11 +67,6 @@ def _provider_of_environment() -> TracerProvider | None:
     return get_tracer_provider()
 
 
-def _environment_may_ask() -> bool:
-    """Whether it is worth to load what reads the environment."""
-    return bool(os.environ.get(DB.env) or os.environ.get("OTEL_TRACES_EXPORTER"))
-
-
 def current_handle() -> Handle | None:
     """The handle of the innermost run or step around the caller, if one is being recorded."""
     return get_current().get(HANDLE_KEY)  # type: ignore[return-value]  # a Context holds objects; this key holds handles
