@@ -228,7 +228,7 @@ that the fork could not wait for is the parent's."""
 
 def _after_fork_in_child() -> None:
     for exporter in list(_exporters):
-        exporter._after_fork_in_child()  # noqa: SLF001
+        exporter._after_fork_in_child()  # noqa: SLF001  this module's own class
 
 
 if hasattr(os, "register_at_fork"):

@@ -290,7 +290,7 @@ _processors: weakref.WeakSet[RunsSpanProcessor] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for processor in list(_processors):
-        processor._after_fork_in_child()  # noqa: SLF001
+        processor._after_fork_in_child()  # noqa: SLF001  this module's own class
 
 
 if hasattr(os, "register_at_fork"):

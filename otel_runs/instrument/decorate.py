@@ -243,8 +243,9 @@ def _resumed(opened: _Opened, generator: Generator[Any, Any, Any]) -> Generator[
             raise
         except BaseException as exc:  # noqa: BLE001  the generator is to have it, whatever it is
             thrown = exc
-            resume = lambda thrown=thrown: generator.throw(thrown)  # type: ignore[misc]  # noqa: E731
+            resume = lambda thrown=thrown: generator.throw(thrown)  # type: ignore[misc]  # noqa: E731  as below
         else:
+            # A lambda's default holds what the name means now, and cannot be annotated.
             resume = generator.__next__ if sent is None else lambda sent=sent: generator.send(sent)  # type: ignore[misc]
 
 

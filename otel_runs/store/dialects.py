@@ -76,11 +76,11 @@ class Sqlite(Dialect):
         """Another connection held the lock for longer than the busy timeout."""
         return failures.sqlite_code(failures.driver_error(error)) in failures.SQLITE_LOCKED
 
-    def wanted_schema(self, connection: Connection) -> str | None:  # noqa: ARG002
+    def wanted_schema(self, connection: Connection) -> str | None:  # noqa: ARG002  as Dialect
         """The file is all there is."""
         return None
 
-    def schema_exists(self, connection: Connection) -> bool:  # noqa: ARG002
+    def schema_exists(self, connection: Connection) -> bool:  # noqa: ARG002  as Dialect
         """An open file exists."""
         return True
 
@@ -185,7 +185,7 @@ class Postgresql(Dialect):
         for name, query in views.items():
             connection.exec_driver_sql(f"CREATE OR REPLACE VIEW {name} AS {query}")
 
-    def free_to_migrate(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002
+    def free_to_migrate(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002  as Dialect
         """Nothing: tables are altered in place."""
         return nullcontext()
 

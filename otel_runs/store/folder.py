@@ -70,7 +70,7 @@ def _project_folder() -> Path:
         raise SettingsError(msg) from exc
     for folder in _upwards(here):
         # os.path.exists, unlike Path.exists, takes a directory that may not be read for one without marks.
-        if any(os.path.exists(folder / mark) for mark in _PROJECT_MARKS):  # noqa: PTH110
+        if any(os.path.exists(folder / mark) for mark in _PROJECT_MARKS):  # noqa: PTH110  as above
             return folder
     return here
 

@@ -13,7 +13,7 @@ from tests.ingest.traces import SECOND, START, row_id, run_id, span
 
 
 def nested(number: int, parent: int, **parts: object) -> Span:
-    return span(number, parent, attributes={key.KIND: "run"}, **parts)  # type: ignore[arg-type]
+    return span(number, parent, attributes={key.KIND: "run"}, **parts)  # type: ignore[arg-type]  # parts of a span, of many types
 
 
 def place_of(database: Database, number: int) -> tuple[str, str]:

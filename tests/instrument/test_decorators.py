@@ -64,7 +64,7 @@ def test_concurrent_coroutines_do_not_become_each_others_parents(spans: Any) -> 
 
     @run
     async def main() -> None:
-        await asyncio.gather(*(step(name=f"leaf {name}")(leaf.__wrapped__)(name) for name in "ab"))  # type: ignore[attr-defined]
+        await asyncio.gather(*(step(name=f"leaf {name}")(leaf.__wrapped__)(name) for name in "ab"))  # type: ignore[attr-defined]  # wrapt's
 
     asyncio.run(main())
     assert spans.parent("below a") == "leaf a"
@@ -148,11 +148,11 @@ def test_what_is_no_function_is_refused_where_it_is_decorated() -> None:
     with pytest.raises(InstrumentError, match="expected a function or method"):
         step(type("Thing", (), {}))
     with pytest.raises(InstrumentError, match="expected one of model, step, task"):
-        step(kind="job")  # type: ignore[call-overload]
+        step(kind="job")  # type: ignore[call-overload]  # the point of it
     with pytest.raises(TypeError, match=r"step\(\) has no option rows; it has attempt, backoff"):
-        step(rows="len")  # type: ignore[call-overload]
+        step(rows="len")  # type: ignore[call-overload]  # the point of it
     with pytest.raises(InstrumentError, match="rows_out is 'count'; expected 'len' or a function"):
-        step(rows_out="count")  # type: ignore[call-overload]
+        step(rows_out="count")  # type: ignore[call-overload]  # the point of it
 
 
 def test_partial_is_recorded_under_its_own_kind(spans: Any) -> None:
@@ -325,7 +325,7 @@ def test_without_a_provider_nothing_changes(no_provider: None, monkeypatch: pyte
     @run
     def main() -> int:
         with step("block") as handle:
-            handle.record(rows_in="many")  # type: ignore[arg-type]
+            handle.record(rows_in="many")  # type: ignore[arg-type]  # the point of it
             handle.skip("nothing")
             assert handle.id is None
             otel_runs.skip("unchanged")
@@ -378,7 +378,7 @@ def test_step_ended_before_its_handle_is_collected_at_once(spans: Any) -> None:
     try:
         with step("load") as handle:
             canary = Canary()
-            handle.span.canary = canary  # type: ignore[attr-defined]
+            handle.span.canary = canary  # type: ignore[attr-defined]  # ours alone
         gone = weakref.ref(canary)
         spans._exporter.clear()
         del handle, canary

@@ -147,7 +147,7 @@ def test_skip_is_not_swallowed_by_the_pipelines_own_except(spans: Any) -> None:
     with step("load"):
         try:
             otel_runs.skip("unchanged")
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001  the point of it: skip() is none
             reached.append("except")
         reached.append("after")
     assert reached == []
@@ -251,7 +251,7 @@ def test_generator_that_fails_while_it_is_closed_has_failed(spans: Any) -> None:
     generator = items()
     next(generator)
     with pytest.raises(OSError, match="cannot close"):
-        generator.close()  # type: ignore[attr-defined]
+        generator.close()  # type: ignore[attr-defined]  # declared as an Iterator
     assert _ending(spans, "items")[:2] == ("failed", "error")
 
 

@@ -34,7 +34,7 @@ def test_interleaved_generators_keep_their_own_children(spans: Any) -> None:
                 pass
             yield name
 
-    decorated = {name: step(name)(items.__wrapped__)(name) for name in "ab"}  # type: ignore[attr-defined]
+    decorated = {name: step(name)(items.__wrapped__)(name) for name in "ab"}  # type: ignore[attr-defined]  # wrapt's
     assert list(zip(decorated["a"], decorated["b"], strict=True)) == [("a", "b"), ("a", "b")]
     assert [spans.parent(name) for name in ("a0", "a1", "b0", "b1")] == ["a", "a", "b", "b"]
     assert current_step() is None

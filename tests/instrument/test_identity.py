@@ -114,7 +114,7 @@ def test_fingerprint_of_a_folder_changes_with_names_and_contents(tmp_path: Path)
 
 
 def test_missing_input_is_told_and_the_run_goes_on(spans: Any, caplog: pytest.LogCaptureFixture) -> None:
-    with run("nightly", inputs=os.path.join("no", "such", "file")):  # noqa: PTH118
+    with run("nightly", inputs=os.path.join("no", "such", "file")):  # noqa: PTH118  a text, as users give it
         pass
     assert spans.names() == ["nightly"]
     assert "could not be hashed" in caplog.text
@@ -123,7 +123,7 @@ def test_missing_input_is_told_and_the_run_goes_on(spans: Any, caplog: pytest.Lo
 def test_other_options_of_a_run_have_their_attributes(spans: Any) -> None:
     with run(
         "nightly",
-        id=uuid.UUID(int=1),  # type: ignore[call-overload]
+        id=uuid.UUID(int=1),  # type: ignore[call-overload]  # not declared, and taken all the same
         environment="prod",
         tenant_id="acme",
         session_id="s1",

@@ -141,7 +141,7 @@ def test_children_of_a_run_that_is_not_sampled_are_not_sampled(monkeypatch: pyte
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     with run("nightly") as nightly, step("load") as load:
-        load.record(rows_in="many")  # type: ignore[arg-type]
+        load.record(rows_in="many")  # type: ignore[arg-type]  # the point of it
         trace_id = trace.get_current_span().get_span_context().trace_id
     assert trace_id == nightly.span.get_span_context().trace_id
     assert exporter.get_finished_spans() == ()

@@ -110,7 +110,7 @@ def test_bad_cost_is_left_out(spans: Any, caplog: pytest.LogCaptureFixture, valu
 def test_bad_value_raises_when_strict(spans: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_RUNS_STRICT", "true")
     with pytest.raises(InstrumentError, match="rows_in is 'many'"), step("load") as load:
-        load.record(rows_in="many")  # type: ignore[arg-type]
+        load.record(rows_in="many")  # type: ignore[arg-type]  # the point of it
 
 
 def test_unreadable_strict_setting_does_not_break_the_pipeline(

@@ -79,7 +79,7 @@ def python(tmp_path: Path) -> Run:
             check=False,
         )
 
-    return run  # type: ignore[return-value]
+    return run  # type: ignore[return-value]  # a function with the protocol's signature
 
 
 @pytest.mark.parametrize("module", ["pipeline", "__main__"])

@@ -403,7 +403,7 @@ def path_of(history: History) -> str:
     return str(history.database.engine.url.database)
 
 
-def shell(history: History, *arguments: str, input: str | None = None) -> list[str]:  # noqa: A002
+def shell(history: History, *arguments: str, input: str | None = None) -> list[str]:  # noqa: A002  as subprocess names it
     """What the sqlite3 shell prints, by line."""
     command = ["sqlite3", path_of(history), *arguments]
     done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=30, check=True)

@@ -127,7 +127,7 @@ def test_new_sqlite_file_is_in_wal_mode_with_foreign_keys_and_a_busy_timeout(tmp
 
 @pytest.mark.parametrize(("synchronous", "number"), [("NORMAL", 1), ("FULL", 2)])
 def test_synchronous_is_as_asked_on_every_connection(tmp_path: Path, synchronous: str, number: int) -> None:
-    opened = open_database(tmp_path / "runs.db", synchronous=synchronous)  # type: ignore[arg-type]
+    opened = open_database(tmp_path / "runs.db", synchronous=synchronous)  # type: ignore[arg-type]  # one of the two words
     with opened as database, database.read(), database.read():
         assert _pragma(database, "synchronous") == number
 
