@@ -7,8 +7,9 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context
@@ -26,9 +27,10 @@ from otel_runs.store.folder import settled_url
 from otel_runs.store.forks import OPENING_PATIENCE_SECONDS, fork_gate
 
 if TYPE_CHECKING:  # these import SQLAlchemy
-    from otel_runs.ingest import Ingest
     from otel_runs.ingest.splitting import RefusedSpan
     from otel_runs.store.engine import Database
+
+    Store = Callable[[Sequence[Span]], list[RefusedSpan]]
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,8 @@ class RunsSpanExporter(SpanExporter):
         self._exporting = threading.Lock()
         self._closing = threading.Event()
         self._database: Database | None = None
-        self._ingest: Ingest | None = None
+        self._store: Store | None = None
+        """Into the database, once that is open."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Store a batch in one transaction, trying again for a while if the database cannot be reached now.
@@ -106,7 +109,7 @@ class RunsSpanExporter(SpanExporter):
         with self._exporting:
             if self._database is not None:
                 self._database.close()
-            self._database = self._ingest = None
+            self._database = self._store = None
 
     def _save(self, spans: Sequence[Span]) -> list[RefusedSpan]:
         """Write the batch, pausing between attempts, and return what the database will never take.
@@ -118,7 +121,7 @@ class RunsSpanExporter(SpanExporter):
         deadline = time.monotonic() + self._retry_seconds
         for pause in _pauses():
             try:
-                refused = self._store(spans)
+                refused = self._opened()(spans)
             except StoreUnavailableError as exc:
                 if time.monotonic() + pause > deadline or self._closing.wait(pause):
                     raise
@@ -130,24 +133,19 @@ class RunsSpanExporter(SpanExporter):
                 return refused
         raise AssertionError  # the pauses do not end
 
-    def _store(self, spans: Sequence[Span]) -> list[RefusedSpan]:
-        ingest = self._opened()
-        from otel_runs.ingest.splitting import save_splitting  # which _opened() has loaded
-
-        return save_splitting(ingest, spans)
-
-    def _opened(self) -> Ingest:
+    def _opened(self) -> Store:
         """The way into the database, which the first batch opens."""
-        if self._ingest is None:
+        if self._store is None:
             with fork_gate.passing(OPENING_PATIENCE_SECONDS):
                 # Imported here: SQLAlchemy is most of the cost of importing otel_runs, and the pipeline need not wait.
                 # Everything at once: a child that is forked amid an import could never import that module.
-                from otel_runs.ingest import Ingest, splitting  # noqa: F401  splitting is for _store
+                from otel_runs.ingest import Ingest
+                from otel_runs.ingest.splitting import save_splitting
                 from otel_runs.store.engine import open_database
 
                 self._database = open_database(self._url)
-                self._ingest = Ingest(self._database)
-        return self._ingest
+                self._store = partial(save_splitting, Ingest(self._database))
+        return self._store
 
     def _give_up(self, spans: int, error: Exception) -> None:
         """Count what is not stored, and say why, once a cause. A spool that keeps the spans for later belongs here."""

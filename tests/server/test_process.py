@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
-import shutil
 import signal
 import socket
 import sqlite3
@@ -21,6 +19,8 @@ import pytest
 from tests.programs import Programs, otel_runs_command
 from tests.server.requests import names_in, new_request
 from tests.server.running import PROTOBUF, SECONDS, TRACES, ServerProcess, failure_of
+from tests.servers.certificates import Certificate, new_certificate
+from tests.servers.missing import ServerMissingError, skip_or_fail
 
 
 def serve(programs: Programs, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -149,21 +149,14 @@ def test_address_that_others_reach_is_warned_of_unless_there_are_a_token_and_tls
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 that signs itself, and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("openssl is not installed")
-    files = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1 -addext {SAN}"
-    subprocess.run([openssl, *command.split(), "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
-    return files
+def certificate(tmp_path: Path) -> Certificate:
+    try:
+        return new_certificate(tmp_path)
+    except ServerMissingError as exc:
+        skip_or_fail(str(exc))
 
 
-SAN = "subjectAltName=IP:127.0.0.1"
-
-
-def test_both_ports_speak_tls_with_the_given_certificate(programs: Programs, certificate: tuple[Path, Path]) -> None:
+def test_both_ports_speak_tls_with_the_given_certificate(programs: Programs, certificate: Certificate) -> None:
     cert, key = certificate
     with ServerProcess(programs, "--db", "runs.db", "--tls-cert", str(cert), "--tls-key", str(key)) as server:
         context = ssl.create_default_context(cafile=cert)

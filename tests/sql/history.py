@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -22,6 +20,7 @@ from otel_runs.ingest import Ingest
 from otel_runs.spans.from_sdk import SdkSpans
 from otel_runs.store.engine import Database
 from otel_runs.units import ns_from_time
+from tests.servers.missing import skip_or_fail
 
 Row = tuple[Any, ...]
 
@@ -165,9 +164,7 @@ def shell_of(path: str) -> Callable[[str], list[Row]]:
     """Asks a file with the sqlite3 shell, as a person would."""
     shell = shutil.which("sqlite3")
     if shell is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("the sqlite3 shell is missing; install the package sqlite3")
-        pytest.skip("no sqlite3 shell on this machine; the package sqlite3 brings it")
+        skip_or_fail("no sqlite3 shell on this machine; the package sqlite3 brings it")
 
     def ask(sql: str) -> list[Row]:
         command = [shell, "-batch", "-bail", "-json", path]
