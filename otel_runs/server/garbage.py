@@ -6,8 +6,9 @@ import gc
 from typing import Final
 
 _NEW_OBJECTS: Final = 50_000
-"""Between two looks; Python's own 700 are reached by a few spans, of which nearly all are freed without a look. Then it
-takes 15 % of the time that a span takes (bench/receiving.py, 4.7 and 3.9 seconds of CPU for 100,000 spans)."""
+"""Between two looks. Python's own 700 are reached by a few spans, of which nearly all are freed without a look; it then
+takes a sixth to a quarter of the time: 100,000 spans took 4.7 seconds of CPU and take 3.9, on a slower day 6.1 and 4.6
+(two workers, before and after in turns, with bench/receivers.py)."""
 
 
 def look_seldom() -> None:
