@@ -8,6 +8,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 """A terminal and systemd send them to all processes of a group; only the server itself decides when the others end."""
+
+_CLOSE_SECONDS: Final = 2.0
+"""For processes that have nothing to do to end; the others had the server's time to stop."""
 
 
 class Workers:
@@ -50,11 +54,20 @@ class Workers:
         self._turns_file = tempfile.NamedTemporaryFile(prefix="otel-runs-turns-")  # noqa: SIM115  closed by close()
         self._turns = Turns(self._turns_file.name)
         self._replacing = threading.Lock()
+        self._is_closed = False
         self._pool = self._new_pool()
 
     def await_ready(self) -> None:
-        """Wait until a process can work: its imports take half a second."""
-        self._pool.submit(os.getpid).result()
+        """Wait until a process can work: its imports take half a second.
+
+        Raises:
+            SettingsError: none can.
+        """
+        try:
+            self._pool.submit(os.getpid).result()
+        except BrokenProcessPool as exc:
+            msg = f"--workers is {self._options.workers}, and a worker process ended before it could work; see the log"
+            raise SettingsError(msg) from exc
 
     def store(self, requests: Sequence[Request]) -> list[Result]:
         """As ``Storing.store``, in a free process.
@@ -71,14 +84,20 @@ class Workers:
             raise StoreUnavailableError(msg) from exc
 
     def close(self) -> None:
-        """End the processes, after what they are doing."""
-        self._pool.shutdown(cancel_futures=True)
+        """End the processes; those that are in the middle of something, which has had its time, at once."""
+        with self._replacing:
+            self._is_closed = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        for process in multiprocessing.active_children():
+            process.join(max(0.0, deadline - time.monotonic()))
+            process.kill()
         self._turns_file.close()
 
     def _replace(self, broken: ProcessPoolExecutor) -> None:
         """A pool of which one process has ended takes no more work, and ends the others."""
         with self._replacing:
-            if self._pool is broken:
+            if self._pool is broken and not self._is_closed:
                 logger.error("A worker process ended unexpectedly (killed, or out of memory?); starting new ones.")
                 self._pool = self._new_pool()
 

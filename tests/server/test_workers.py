@@ -8,15 +8,20 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from otel_runs.errors import StoreUnavailableError
+from otel_runs.receiver.request import Request
 from otel_runs.server.turns import Turns
+from otel_runs.server.workers import Workers
+from otel_runs.store.engine import open_database
 from tests.programs import Programs
 from tests.server.requests import new_request
-from tests.server.running import SECONDS, ServerProcess
+from tests.server.running import SECONDS, ServerProcess, options
 from tests.server.stream import Stream, missing_in
 
 TRACES = 120
@@ -103,6 +108,22 @@ def test_errors_of_a_worker_reach_the_client(programs: Programs) -> None:
             connection.execute("DROP TABLE model_runs")
         answer = server.post(new_request())
         assert (answer.code, answer.headers["retry-after"]) == (503, "5")
+
+
+def test_worker_that_waits_for_the_database_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    open_database(file).close()
+    workers = Workers(options(str(file), workers=2))
+    workers.await_ready()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other, ThreadPoolExecutor() as threads:
+        other.execute("BEGIN IMMEDIATE")
+        stored = threads.submit(workers.store, [Request("traces", "protobuf", new_request().SerializeToString())])
+        with pytest.raises(TimeoutError):
+            stored.result(2)
+        workers.close()
+        with pytest.raises(StoreUnavailableError):
+            stored.result(5)
+    assert multiprocessing.active_children() == []
 
 
 def _hold_and_die(path: str, is_held: multiprocessing.synchronize.Event) -> None:
