@@ -92,6 +92,7 @@ class Workers:
         for process in multiprocessing.active_children():
             process.join(max(0.0, deadline - time.monotonic()))
             process.kill()
+            process.join(_CLOSE_SECONDS)
         self._turns_file.close()
 
     def _replace(self, broken: ProcessPoolExecutor) -> None:
