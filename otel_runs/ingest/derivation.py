@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from otel_runs.ids import run_id_from_trace
 from otel_runs.ingest.trace import TraceBatch
 from otel_runs.mapping.runs import RunState, keyed_run, with_totals
 from otel_runs.mapping.totals import Usage, totals_of, usage_of_run
 from otel_runs.records import ModelRun
-from otel_runs.store.writer import Writer
+from otel_runs.store.writer import Link, Writer
 
 Moves = Mapping[str, tuple[str, str]]
 
@@ -123,13 +124,32 @@ class Derivation:
         if not nested:
             return
         self._parents.update(self._writer.find_links(nested & self._stored))
-        for trace in traces:
+        batch = {trace.trace_id for trace in traces}
+        elsewhere = {self._runs[run_id].run.trace_id for run_id in nested} - batch
+        for trace in [*traces, *self._stored_traces(sorted(elsewhere))]:
             self._parents.update((link.id, link.parent_id) for link in trace.links.values())
             self._parents.update(
                 (run_id, trace.tree.parent_row(self._parents[run_id]))
                 for run_id in nested & self._parents.keys()
                 if trace.is_own(run_id)
             )
+
+    def _stored_traces(self, trace_ids: Sequence[str]) -> list[TraceBatch]:
+        """Traces of which nothing is in this batch: their other parts tell which rows are around a nested run."""
+        if not trace_ids:
+            return []
+        links: dict[str, list[Link]] = defaultdict(list)
+        for link in self._writer.links_of_traces(trace_ids):
+            links[link.trace_id].append(link)
+        nested: dict[str, list[str]] = defaultdict(list)
+        for state in self._writer.runs_of_traces(trace_ids):
+            if state.run.id != run_id_from_trace(state.run.trace_id):
+                nested[state.run.trace_id].append(state.run.id)
+        found = [TraceBatch(trace_id, []) for trace_id in trace_ids]
+        for trace in found:
+            trace.join_stored(links[trace.trace_id], None, nested[trace.trace_id])
+            trace.grow_tree()
+        return found
 
     def _added_up(self, run_id: str) -> RunState:
         """A run with its totals, ended or not; nested ones first."""

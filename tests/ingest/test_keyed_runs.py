@@ -129,3 +129,12 @@ def test_what_only_one_part_says_of_the_whole_is_kept_whatever_comes_first(datab
     for _ in in_every_order(database, [one], [other]):
         run = nightly(database)
         assert (run["external_id"], run["tenant_id"], run["session_id"]) == ("job-7", "acme", "s1")
+
+
+def test_totals_of_other_traces_are_counted_once_across_spans_without_a_row(database: Database) -> None:
+    cost = {key.COST_USD: 0.1}
+    around = span(1, 0, attributes={key.KIND: "step", **cost})
+    between = span(2, 1, kind="SERVER")
+    inner = span(3, 2, attributes={key.KIND: "run", **cost})
+    for _ in in_every_order(database, [part(0), around, between, inner], [part(1)]):
+        assert nightly(database)["cost_usd"] == 0.1  # the step repeats what the run inside it cost
