@@ -177,7 +177,9 @@ class Settlement:
         for run_id in circles:
             self._nest(run_id, trace.home)  # forged: no run is in itself
             referred.add(trace.home)
-        self._drop_root_run(trace, referred)
+        if trace.home == trace.root_run:
+            self._see(trace, trace.root_run)
+        self._settle_root_run(trace, referred)
         for run_id in trace.loose_runs() & self._runs.keys():
             self._runs[run_id] = self._runs[run_id]._replace(loose=True)
 
@@ -207,17 +209,42 @@ class Settlement:
         elif seen is not None:
             self._runs[run_id] = with_seen(state, seen)
 
-    def _drop_root_run(self, trace: TraceBatch, referred: set[str]) -> None:
-        """Drop the placeholder of a root run that nothing is in: our lock, or a trace that belongs to a keyed run."""
+    def _settle_root_run(self, trace: TraceBatch, referred: Collection[str]) -> None:
+        """Drop or hide the placeholder of a root run that nothing is in.
+
+        It goes where it is no more than our lock, or the trace belongs to a keyed run. Where a span did tell of it, and
+        everything turned out to be in runs that are elsewhere, it is hidden as if deleted: what was told of it must
+        still be known when something else turns out to be in it (P1).
+        """
         state = self._runs.get(trace.root_run)
         if state is None or not state.is_placeholder:
             return
-        if trace.home != trace.root_run or (trace.root_run in self._guards and trace.root_run not in referred):
-            del self._runs[trace.root_run]
-            self._dropped.append(trace.root_run)
-            home = self._runs.get(trace.home)
-            if home is not None and state.loose:
-                self._runs[trace.home] = home._replace(loose=True)
+        is_told = trace.root_run not in self._guards or trace.seen_by(trace.root_run) is not None
+        if trace.home != trace.root_run or not is_told:
+            self._drop_root_run(trace, state)
+            return
+        hidden = state.run.started_at if self._is_left(trace, state, referred) else None
+        self._runs[trace.root_run] = state._replace(run=state.run._replace(deleted_at=hidden))
+
+    def _drop_root_run(self, trace: TraceBatch, state: RunState) -> None:
+        del self._runs[trace.root_run]
+        self._dropped.append(trace.root_run)
+        home = self._runs.get(trace.home)
+        if home is not None and state.loose:
+            self._runs[trace.home] = home._replace(loose=True)
+
+    def _is_left(self, trace: TraceBatch, state: RunState, referred: Collection[str]) -> bool:
+        """Whether nothing is in the placeholder of a root run (any more)."""
+        root = trace.root_run
+        if root in referred or trace.links_into(root):
+            return False
+        if any(other.run.parent_run_id == root for other in self._runs.values()):
+            return False
+        if root in self._guards or state.run.deleted_at is not None:
+            return True
+        moved = [row for row, (before, _) in self._moves.items() if before == root]
+        moved += [row for row in trace.model_runs if row in self._stored_rows]
+        return not self._writer.has_rows(root, besides=moved)
 
     # Rows.
 

@@ -192,6 +192,10 @@ class TraceBatch:
         # Who was stamped with the trace's own run did not know, or lied, that this is a part of a run with a key.
         return self.home if run_id in {"", self.root_run} else run_id
 
+    def links_into(self, run_id: str) -> bool:
+        """Whether a link, arrived or stored, is in a run."""
+        return any(link.run_id == run_id for link in {**self._stored_links, **self.links}.values())
+
     def new_links(self) -> list[Link]:
         """The links that are not stored yet."""
         return [link for node, link in self.links.items() if node not in self._stored_links]

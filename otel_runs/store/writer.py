@@ -136,6 +136,11 @@ class Writer:
         """Id, run id and parent id of all model runs of a trace."""
         return self._of_traces("id, run_id, parent_id", "model_runs", [trace_id])
 
+    def has_rows(self, run_id: str, *, besides: Sequence[str]) -> bool:
+        """Whether any model run is in a run, besides some by their ids."""
+        sql = f"SELECT 1 FROM model_runs WHERE run_id = {self._mark} AND NOT ({self._bulk.among('id')}) LIMIT 1"
+        return bool(self._read(sql, (run_id, *self._bulk.ids(besides))))
+
     def traces_with_rows(self, trace_ids: Sequence[str]) -> list[str]:
         """Those of the traces that have a model run."""
         return [

@@ -197,3 +197,19 @@ def test_runs_that_claim_to_be_nested_in_each_other_are_stored_all_the_same(data
 def test_root_that_claims_to_be_in_another_run_is_in_none(database: Database) -> None:
     save(database, [span(0, attributes={key.PARENT_RUN: run_id(1)}), span(1, 0)])
     assert stored_run(database, run_id())["parent_run_id"] is None
+
+
+def test_run_that_everything_turned_out_to_be_elsewhere_of_is_hidden_until_something_is_in_it(
+    database: Database,
+) -> None:
+    keyed = Resource({key.SERVICE_NAME: "shop", key.RUN_KEY: "nightly"})
+    inner = {key.PARENT_RUN: row_id(1)}
+    early = span(2, 1, kind="SERVER", attributes=inner, resource=keyed, start=3)
+    nested = span(1, 0, attributes={key.KIND: "run"}, resource=keyed, start=5)
+    for _ in in_every_order(database, [early], [nested]):
+        assert stored_run(database, run_id())["deleted_at"] is not None
+        assert stored_run(database, row_id(1))["parent_run_id"] == run_id_from_key("nightly")
+    for _ in in_every_order(database, [early], [nested], [span(4, 0, start=7)]):
+        root = stored_run(database, run_id())
+        assert (root["deleted_at"], root["status"]) == (None, "running")
+        assert root["started_at"] == time_from_ns(START + 3 * SECOND)
