@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bench.traces import BATCH, pipeline_batches
 from otel_runs.attributes import PARENT_RUN
-from otel_runs.id_generator import TimeOrderedIdGenerator
+from otel_runs.export.id_generator import TimeOrderedIdGenerator
 from otel_runs.ids import run_id_from_trace
 
 STEPS = 9

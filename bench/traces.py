@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
-from otel_runs.id_generator import TimeOrderedIdGenerator
+from otel_runs.export.id_generator import TimeOrderedIdGenerator
 from otel_runs.instrument.stamp import StampProcessor
 
 BATCH = 2_000

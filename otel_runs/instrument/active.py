@@ -61,7 +61,7 @@ def _provider_of_environment() -> TracerProvider | None:
     """The provider after ``configure()``, if environment variables may ask for it; then setup.py decides."""
     if not os.environ.get(DB.env) and "otel_runs" not in os.environ.get("OTEL_TRACES_EXPORTER", ""):
         return None  # without importing the SDK, which takes 100 ms
-    from otel_runs.setup import configure_from_environment
+    from otel_runs.export.setup import configure_from_environment
 
     configure_from_environment()
     return get_tracer_provider()

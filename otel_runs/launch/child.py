@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from otel_runs.launch.orders import VARIABLE, Orders, Report, orders_from_text, write_report
 
 if TYPE_CHECKING:  # imports the SDK, and this module is imported by Python processes that need not
-    from otel_runs.setup import Setup
+    from otel_runs.export.setup import Setup
 
 _CONTEXT_VARIABLE = "OTEL_PYTHON_CONTEXT"
 _CONTEXT_NAME = "otel_runs"
@@ -49,10 +49,10 @@ def _join_run() -> None:
 
 
 def _set_up(orders: Orders) -> None:
+    from otel_runs.export.setup import Joinable, configure
     from otel_runs.instrument import script
     from otel_runs.instrument.rules import rules_from_targets
     from otel_runs.launch.libraries import LibrarySpansAreSteps, instrument_libraries
-    from otel_runs.setup import Joinable, configure
 
     setup = configure()
     provider = setup.provider
@@ -73,7 +73,7 @@ def _follow_program(setup: Setup) -> None:
     """
     from opentelemetry import trace
 
-    from otel_runs.setup import Joinable
+    from otel_runs.export.setup import Joinable
 
     set_once = trace.set_tracer_provider
 

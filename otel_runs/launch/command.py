@@ -16,11 +16,11 @@ from opentelemetry.context import get_current
 from opentelemetry.trace import Span, StatusCode
 
 from otel_runs import attributes, settings
+from otel_runs.export.setup import configure
 from otel_runs.instrument.propagate import child_environment, from_environment
 from otel_runs.instrument.rules import rules_from_targets
 from otel_runs.launch.orders import VARIABLE, Orders, Report, read_report
 from otel_runs.launch.process import FORWARDED, Ending, Program, end_like, watch_signals
-from otel_runs.setup import configure
 from otel_runs.store.folder import settled_url
 
 _SITE: Final = Path(__file__).parent / "site"

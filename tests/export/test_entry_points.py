@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otel_runs.exporter import RunsSpanExporter
-from otel_runs.id_generator import TimeOrderedIdGenerator
+from otel_runs.export.exporter import RunsSpanExporter
+from otel_runs.export.id_generator import TimeOrderedIdGenerator
 from tests.programs import Programs
 
 PIPELINE = """

@@ -122,7 +122,7 @@ def test_a_child_waits_for_the_write_only_when_its_outermost_span_ends(programs:
     done = programs.python(
         HEAD
         + """
-from otel_runs.processor import RunsSpanProcessor
+from otel_runs.export.processor import RunsSpanProcessor
 flushes = []
 flush = RunsSpanProcessor.force_flush
 RunsSpanProcessor.force_flush = lambda self, *given: flushes.append(1) or flush(self, *given)
@@ -297,7 +297,7 @@ def test_what_the_full_queue_drops_is_the_oldest_and_is_counted(programs: Progra
         import otel_runs
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-        from otel_runs.processor import RunsSpanProcessor
+        from otel_runs.export.processor import RunsSpanProcessor
         busy, go = threading.Event(), threading.Event()
         seen = []
         class Slow(SpanExporter):

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanContext
 
 from otel_runs.counters import stats
 from otel_runs.errors import StoreError
-from otel_runs.exporter import RunsSpanExporter
+from otel_runs.export.exporter import RunsSpanExporter
 from otel_runs.store.engine import open_database
 
 pytestmark = pytest.mark.usefixtures("_counters_at_zero")
@@ -126,7 +126,7 @@ def test_recovery_is_logged_and_a_new_outage_is_logged_again(file: Path, caplog:
         assert exporter.export(spans_of(["c"])) is SpanExportResult.SUCCESS
     exporter.shutdown()
 
-    levels = [record.levelname for record in caplog.records if record.name == "otel_runs.exporter"]
+    levels = [record.levelname for record in caplog.records if record.name == "otel_runs.export.exporter"]
     assert levels == ["ERROR", "WARNING", "ERROR", "WARNING"]
     assert names_in(file) == {"a", "c"}
 

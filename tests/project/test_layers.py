@@ -16,7 +16,7 @@ LAYERS: list[set[str]] = [
     {"mapping"},
     {"store"},
     {"ingest", "query"},
-    {"instrument", "exporter", "id_generator", "importer", "launch", "processor", "receiver", "setup"},
+    {"instrument", "export", "importer", "launch", "receiver"},
     {"server"},
     {"cli", "demo"},
 ]
@@ -36,11 +36,10 @@ MUST_NOT_KNOW: dict[str, set[str]] = {
     "ingest": TERMINAL | OTEL | READ_SIDE,
     "query": TERMINAL | OTEL | {"otel_runs.ingest", "otel_runs.store.writer"},
     "instrument": SQL | TERMINAL | STORE | READ_SIDE,
-    "exporter": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument"},
-    "id_generator": SQL | TERMINAL | STORE | READ_SIDE,
-    "importer": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.exporter"},
-    "receiver": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.exporter", "otel_runs.store"},
-    "server": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.exporter"},
+    "export": SQL | TERMINAL | READ_SIDE,
+    "importer": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.export"},
+    "receiver": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.export", "otel_runs.store"},
+    "server": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.export"},
     "cli": SQL | OTEL | {"otel_runs.store.tables", "otel_runs.ingest", "otel_runs.mapping"},
 }
 """What a room must not import, ours and others'."""

@@ -19,10 +19,10 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from otel_runs import attributes, settings
 from otel_runs.errors import SettingsError
-from otel_runs.exporter import RunsSpanExporter, is_strict
-from otel_runs.id_generator import TimeOrderedIdGenerator
+from otel_runs.export.exporter import RunsSpanExporter, is_strict
+from otel_runs.export.id_generator import TimeOrderedIdGenerator
+from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
 from otel_runs.instrument.stamp import StampProcessor
-from otel_runs.processor import RunsSpanProcessor, flush_timeout
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from otel_runs import settings
 from otel_runs.counters import counters
 from otel_runs.errors import SettingsError
-from otel_runs.exporter import instrumentation_suppressed, is_strict
+from otel_runs.export.exporter import instrumentation_suppressed, is_strict
 
 logger = logging.getLogger(__name__)
 
