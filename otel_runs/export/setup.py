@@ -21,6 +21,7 @@ from otel_runs import attributes, settings
 from otel_runs.errors import SettingsError
 from otel_runs.export.exporter import RunsSpanExporter, is_strict
 from otel_runs.export.id_generator import TimeOrderedIdGenerator
+from otel_runs.export.open_spans import OpenSpans
 from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
 from otel_runs.instrument.stamp import StampProcessor
 
@@ -44,14 +45,16 @@ class Setup:
     def __init__(
         self, provider: trace.TracerProvider, processors: tuple[RunsSpanProcessor, ...], wanted: Wanted
     ) -> None:
-        """Hold a provider and the queues that were added to it."""
+        """Hold a provider and the queues that its spans go to."""
         self.provider = provider
         self.wanted = wanted
+        self.open_spans = OpenSpans()
         self._processors = processors
 
     def extend_to(self, provider: Joinable) -> None:
         """Store the spans of one more provider in the same way."""
-        _add(provider, self._processors)
+        for processor in (StampProcessor(), self.open_spans, *self._processors):
+            provider.add_span_processor(processor)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all spans that have ended so far are exported.
@@ -168,7 +171,9 @@ def _set_up(wanted: Wanted) -> Setup:
     if isinstance(provider, trace.ProxyTracerProvider):  # nobody has set one
         return _set_up_provider(wanted)
     if isinstance(provider, Joinable):
-        return Setup(provider, _join(provider, _exporters_to_join(provider, wanted)), wanted)
+        setup = Setup(provider, _queues(_exporters_to_join(provider, wanted)), wanted)
+        setup.extend_to(provider)
+        return setup
     _complain(
         f"The tracer provider that is set, {type(provider).__qualname__}, has no add_span_processor, so no run will be "
         "stored; expected an SDK TracerProvider. Call otel_runs.configure() before it is set, or set an SDK one."
@@ -181,7 +186,8 @@ def _set_up_provider(wanted: Wanted) -> Setup:
     provider = TracerProvider(resource=_resource(wanted), id_generator=TimeOrderedIdGenerator(), shutdown_on_exit=False)
     exporters: list[SpanExporter] = [RunsSpanExporter(wanted.url)]
     exporters += _other_exporters(wanted.otlp_endpoint)
-    setup = Setup(provider, _join(provider, exporters), wanted)
+    setup = Setup(provider, _queues(exporters), wanted)
+    setup.extend_to(provider)
     trace.set_tracer_provider(provider)
     return setup
 
@@ -199,15 +205,8 @@ def _exporters_to_join(provider: Joinable, wanted: Wanted) -> list[SpanExporter]
     return exporters
 
 
-def _join(provider: Joinable, exporters: list[SpanExporter]) -> tuple[RunsSpanProcessor, ...]:
-    processors = tuple(RunsSpanProcessor(exporter) for exporter in exporters)
-    _add(provider, processors)
-    return processors
-
-
-def _add(provider: Joinable, processors: tuple[RunsSpanProcessor, ...]) -> None:
-    for processor in (StampProcessor(), *processors):
-        provider.add_span_processor(processor)
+def _queues(exporters: list[SpanExporter]) -> tuple[RunsSpanProcessor, ...]:
+    return tuple(RunsSpanProcessor(exporter) for exporter in exporters)
 
 
 def _stores_runs(provider: Joinable) -> bool:

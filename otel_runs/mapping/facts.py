@@ -188,6 +188,7 @@ def _run(span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, pla
         started_at=started,
         completed_at=completed,
         duration_ns=duration,
+        heartbeat_at=None if span.heartbeat_ns is None else _stored_time(span.heartbeat_ns),
         rows_in=get("rows_in"),
         rows_out=get("rows_out"),
         input_tokens=get("input_tokens"),

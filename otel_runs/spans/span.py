@@ -61,3 +61,5 @@ class Span(NamedTuple):
     """Name of the instrumentation scope: which library made the span."""
     parent_is_remote: bool | None = None
     """Whether the parent is a span of another process; None where the sender does not say."""
+    heartbeat_ns: int | None = None
+    """Of an open span: when its process last said that it lives."""

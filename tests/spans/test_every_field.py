@@ -23,6 +23,9 @@ KEYED = Resource({key.SERVICE_NAME: "shop", key.RUN_KEY: "nightly"})
 STEP = span(2, 1, status="ERROR", resource=KEYED)._replace(parent_is_remote=False, end_ns=START + 5_000_000_000)
 """A step that failed, in a process that is a part of a run with a key."""
 
+RUN = STEP._replace(end_ns=None, attributes={key.KIND: "run"})
+"""A run that is going on."""
+
 STORED: Final[dict[str, tuple[str, Callable[[Span], Span]]]] = {
     "trace_id": ("model_runs.trace_id", lambda step: step._replace(trace_id=trace_id(7))),
     "span_id": ("model_runs.span_id", lambda step: step._replace(span_id=span_id(7))),
@@ -46,6 +49,7 @@ STORED: Final[dict[str, tuple[str, Callable[[Span], Span]]]] = {
         "whether the span is a part of a run with a key",
         lambda step: step._replace(parent_is_remote=True),
     ),
+    "heartbeat_ns": ("runs.heartbeat_at", lambda run: run._replace(heartbeat_ns=START + 7_000_000_000)),
 }
 """Field -> where it goes, and a change of it that must be seen there."""
 
@@ -98,10 +102,11 @@ def test_every_field_of_otlps_span_has_a_field_in_the_neutral_one_or_is_excused(
 @pytest.mark.parametrize("field", STORED)
 def test_field_that_is_stored_shows_in_the_rows(database: Database, field: str) -> None:
     _, change = STORED[field]
-    save(database, [STEP])
+    stored = RUN if field == "heartbeat_ns" else STEP
+    save(database, [stored])
     before = contents_of(database)
     empty(database)
-    save(database, [change(STEP)])
+    save(database, [change(stored)])
     assert contents_of(database) != before
 
 
