@@ -27,6 +27,7 @@ from otel_runs import settings
 from otel_runs.counters import counters
 from otel_runs.errors import SettingsError
 from otel_runs.export.exporter import instrumentation_suppressed, is_strict
+from otel_runs.export.workers import is_worker
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class RunsSpanProcessor(SpanProcessor):
         self._max_queue_size = max_queue_size
         self._max_batch_size = max_batch_size
         self._schedule_delay = schedule_delay
-        self._is_child = _is_multiprocessing_child()
+        self._is_child = is_worker()
         self._closed = False
         self._start_empty()
         self._ensure_worker()
@@ -264,14 +265,6 @@ def flush_timeout() -> float:
     except SettingsError as exc:
         logger.error("%s Taking the default.", exc)  # noqa: TRY400  the message says it all
         return settings.read_as(settings.FLUSH_TIMEOUT, settings.seconds, {})
-
-
-def _is_multiprocessing_child() -> bool:
-    process = sys.modules.get("multiprocessing.process")
-    if process is None:
-        return False
-    # A spawned child imports the pipeline before it knows its parent; multiprocessing itself asks for this mark then.
-    return process.parent_process() is not None or getattr(process.current_process(), "_inheriting", False)
 
 
 def _call_at_multiprocessing_exit(processor: RunsSpanProcessor) -> None:

@@ -72,6 +72,29 @@ with tracer.start_as_current_span("parent"):
 
 
 @needs_fork
+@pytest.mark.parametrize("known", ["import otel_runs", "import multiprocessing", ""])
+def test_spans_of_a_forked_child_that_sets_up_for_itself_are_stored(programs: Programs, known: str) -> None:
+    """As the workers of RQ, Airflow and Celery do, which import the pipeline after the fork."""
+    done = programs.python(
+        f"""
+import os
+{known}
+if os.fork() == 0:
+    import otel_runs
+    from opentelemetry import trace
+    otel_runs.configure("runs.db")
+    with trace.get_tracer("t").start_as_current_span("in child"):
+        pass
+    os._exit(0)
+os.wait()
+"""
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert names(programs) == ["in child"]
+
+
+@needs_fork
 def test_a_child_does_not_store_again_what_its_parent_had_queued(programs: Programs) -> None:
     done = programs.python(
         HEAD
@@ -89,7 +112,7 @@ os.wait()
     assert names(programs) == ["in child", "queued"]
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 @pytest.mark.parametrize(
     "body",
     [
@@ -97,11 +120,12 @@ os.wait()
         "with ProcessPoolExecutor(2, mp_context=context) as pool: list(pool.map(work, ['x']))",
         # The end of the block kills the workers.
         "with context.Pool(2) as pool: pool.map(work, ['x'])",
+        "with context.Pool(1, maxtasksperchild=1) as pool: pool.map(work, ['x', 'y'], chunksize=1)",
     ],
-    ids=["Process", "ProcessPoolExecutor", "Pool"],
+    ids=["Process", "ProcessPoolExecutor", "Pool", "Pool of one task a process"],
 )
 def test_spans_of_multiprocessing_workers_are_stored(programs: Programs, method: str, body: str) -> None:
-    if method == "fork" and not hasattr(os, "fork"):
+    if method != "spawn" and not hasattr(os, "fork"):
         pytest.skip("this system does not fork")
     done = programs.python(
         HEAD
@@ -114,7 +138,7 @@ if __name__ == "__main__":
     )
 
     assert done.returncode == 0, done.stderr
-    assert names(programs) == ["main", "x"]
+    assert names(programs) == ["main", *(name for name in ("x", "y") if f"'{name}'" in body)]
 
 
 @needs_fork

@@ -25,7 +25,7 @@ import otel_runs.ingest.splitting
 import otel_runs.store.engine
 import otel_runs.store.migrations
 
-STEPS = 60
+STEPS = 20
 AT_ONCE = 4
 """Pipelines that run beside each other."""
 
