@@ -81,6 +81,9 @@ SPAN_PARENT_ID: Final = "otel_runs.span.parent_id"
 """str, 16 hexadecimal digits, on such a record: the span's parent. A root span has none."""
 SPAN_PARENT_IS_REMOTE: Final = "otel_runs.span.parent_is_remote"
 """bool, on such a record: the parent is a span of another process."""
+PROCESS: Final = "otel_runs.process"
+"""str, on ``otel_runs.run.started`` and ``otel_runs.run.heartbeat``: which process of which machine the run is in, as
+``otel_runs.process`` computes it."""
 
 # Semantic conventions: resource, code, version control, session, errors.
 SERVICE_NAME: Final = "service.name"

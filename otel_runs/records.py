@@ -83,6 +83,10 @@ class Run(NamedTuple):
     deleted_at: int | None = None
     run_key: str | None = None
     """The key that joins several traces into this run."""
+    process: str | None = None
+    """Which process of which machine was heard of at ``heartbeat_at`` (see process.py)."""
+    lost_at: int | None = None
+    """The last sign of life that was known to who declared the run lost; a later heartbeat revives it."""
 
 
 class ModelRun(NamedTuple):

@@ -6,7 +6,8 @@ them (promise P1):
 1. each span is mapped by itself (mapping/facts.py);
 2. the traces are locked, each by the row of its root run, and what is stored of them is merged in (mapping/merge.py);
 3. each row's place in its trace is settled, also of rows that waited for a span of this batch (mapping/tree.py);
-4. runs that have ended are derived again from all their rows (mapping/totals.py, mapping/runs.py).
+4. runs that have ended, or are presumed to have (mapping/losses.py), are derived again from all their rows
+   (mapping/totals.py, mapping/runs.py).
 
 A trace that arrives whole and for the first time, as most do, needs no reading.
 """
@@ -20,7 +21,7 @@ from typing import Final
 
 from otel_runs import settings
 from otel_runs.errors import StoreError
-from otel_runs.ingest.settlement import RaceError, Settlement
+from otel_runs.ingest.settlement import Loss, RaceError, Settlement
 from otel_runs.mapping.facts import Facts, facts_from_span
 from otel_runs.spans.span import Span
 from otel_runs.store.engine import Database
@@ -29,7 +30,7 @@ from otel_runs.store.writer import Writer
 TRIES: Final = 6
 _PAUSE: Final = 0.02
 
-__all__ = ["TRIES", "Ingest"]
+__all__ = ["TRIES", "Ingest", "Loss"]
 
 
 class Ingest:
@@ -59,14 +60,32 @@ class Ingest:
         """
         facts = [facts_from_span(span, self._keep, strict=self._strict) for span in spans]
         if facts:
-            self._save(facts, tries)
+            self._save(facts, (), tries)
 
-    def _save(self, facts: Sequence[Facts], tries: int) -> None:
+    def declare_lost(self, losses: Sequence[Loss], *, tries: int = TRIES) -> set[str]:
+        """End runs that were not heard of again, with the model runs that are open in them.
+
+        Harmless where it is not true (any more): only a run that has not ended, and of which no later heartbeat is
+        known, counts as lost. That is decided behind the lock of its trace, like everything that is written.
+
+        Args:
+            losses: what is said of which runs.
+            tries: as of ``save``.
+
+        Returns:
+            Ids of the runs that count as lost now.
+
+        Raises:
+            StoreError: as ``save``.
+        """
+        return self._save((), losses, tries) if losses else set()
+
+    def _save(self, facts: Sequence[Facts], losses: Sequence[Loss], tries: int) -> set[str]:
         """One transaction, as a whole tried again where writers met: a deadlock, or both made the same row."""
         known: frozenset[str] = frozenset()
         for attempt in range(1, tries + 1):
             try:
-                self._settle(facts, known)
+                return self._settle(facts, known, losses)
             except RaceError as exc:
                 if attempt == tries:
                     raise
@@ -75,14 +94,15 @@ class Ingest:
                 if attempt == tries or not self._database.dialect.transient(exc):
                     raise
                 time.sleep(_PAUSE * attempt)
-            else:
-                return
+        raise AssertionError  # pragma: no cover  the last try returns or raises
 
-    def _settle(self, facts: Sequence[Facts], known: frozenset[str]) -> None:
+    def _settle(self, facts: Sequence[Facts], known: frozenset[str], losses: Sequence[Loss]) -> set[str]:
         with self._turns, self._database.write() as connection:
             writer = Writer(connection)
+            settlement = Settlement(writer, facts, known, losses)
             try:
-                Settlement(writer, facts, known).settle()
+                settlement.settle()
             except BaseException:
                 writer.forget()
                 raise
+            return settlement.lost

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from otel_runs.ids import run_id_from_trace
 from otel_runs.ingest.trace import TraceBatch
-from otel_runs.mapping.runs import RunState, keyed_run, with_totals
+from otel_runs.mapping.runs import RunState, keyed_run, with_loss, with_totals
 from otel_runs.mapping.totals import Usage, totals_of, usage_of_run
 from otel_runs.records import ModelRun
 from otel_runs.store.writer import Link, Writer
@@ -37,7 +37,7 @@ class Derivation:
         self._rows: dict[str, list[Usage | ModelRun]] = defaultdict(list)
 
     def derive(
-        self, traces: Sequence[TraceBatch], rows: Sequence[ModelRun], moves: Moves, left: Collection[str]
+        self, traces: Sequence[TraceBatch], rows: Sequence[ModelRun], moves: Moves, others: Collection[str]
     ) -> dict[str, RunState]:
         """Derive every run that the batch touched.
 
@@ -45,7 +45,7 @@ class Derivation:
             traces: of the batch, placed.
             rows: the model runs that were added or changed.
             moves: stored model runs that are in another run now.
-            left: runs that a nested run was in and is no longer.
+            others: runs that the batch changed in another way.
 
         Returns:
             The derived runs by id.
@@ -53,7 +53,7 @@ class Derivation:
         touched = {facts.run.id for trace in traces for facts in trace.facts if facts.run is not None}
         touched.update(row.run_id for row in rows)
         touched.update(run_id for move in moves.values() for run_id in move)
-        touched.update(left)
+        touched.update(others)
         for trace in traces:
             if trace.links:
                 # A span without a row may come between two rows that are stored, and which of them is a leaf changes.
@@ -64,6 +64,7 @@ class Derivation:
         for run_id in sorted(touched):
             if self._runs[run_id].run.run_key is not None:
                 self._derive_keyed(run_id, rows)
+            self._runs[run_id] = with_loss(self._runs[run_id])
         ended = [run_id for run_id in sorted(touched) if self._runs[run_id].ended]
         self._find_nested(ended)
         self._load(ended, traces, rows, moves)

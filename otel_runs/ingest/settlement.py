@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from otel_runs.errors import StoreUnavailableError, StoreValueError
 from otel_runs.ids import run_id_from_trace
@@ -12,7 +13,7 @@ from otel_runs.ingest.derivation import Derivation
 from otel_runs.ingest.trace import TraceBatch
 from otel_runs.mapping.facts import Facts
 from otel_runs.mapping.merge import merge_model_runs
-from otel_runs.mapping.runs import RunState, keyed_part, placeholder, with_seen, with_stated
+from otel_runs.mapping.runs import RunState, keyed_part, placeholder, with_last_sign, with_seen, with_stated
 from otel_runs.records import ModelRun, Run
 from otel_runs.store.writer import Link, Writer
 
@@ -36,6 +37,16 @@ def _require_own(id_: str, stored: str, arrived: str) -> None:
         raise StoreValueError(msg)
 
 
+class Loss(NamedTuple):
+    """Somebody's word that a run is lost. It holds while no later heartbeat and no end of the run is known."""
+
+    run_id: str
+    trace_id: str
+    """Of the run's row."""
+    heartbeat_at: int
+    """The last sign of life that is known to who says so."""
+
+
 class Settlement:
     """The work of one transaction.
 
@@ -43,15 +54,21 @@ class Settlement:
         writer: on a connection in a write transaction.
         facts: of the batch.
         known: ids of traces that may look new, and are known not to be (see RaceError).
+        losses: what is said of runs beside the batch.
     """
 
-    def __init__(self, writer: Writer, facts: Sequence[Facts], known: Collection[str] = ()) -> None:
+    def __init__(
+        self, writer: Writer, facts: Sequence[Facts], known: Collection[str] = (), losses: Sequence[Loss] = ()
+    ) -> None:
         self._writer = writer
         self._facts = facts
         self._not_new = known
+        self._losses = losses
         by_trace: dict[str, list[Facts]] = defaultdict(list)
         for each in facts:
             by_trace[each.trace_id].append(each)
+        for loss in losses:
+            by_trace[loss.trace_id] += []
         self._traces = [TraceBatch(trace_id, by_trace[trace_id]) for trace_id in sorted(by_trace)]
         self._known: list[TraceBatch] = []
         """Traces of which something may be stored."""
@@ -77,9 +94,15 @@ class Settlement:
             self._place(trace)
         for trace in self._traces:
             self._state_runs(trace)
+        self._state_losses()
         rows = self._changed_rows()
         self._derive(rows)
         self._write(rows)
+
+    @property
+    def lost(self) -> set[str]:
+        """The runs, of those that were said to be lost, that count as lost now."""
+        return {loss.run_id for loss in self._losses if loss.run_id in self._runs and self._runs[loss.run_id].is_lost}
 
     # Reading.
 
@@ -92,6 +115,7 @@ class Settlement:
         named = {trace.root_run for trace in self._traces}
         named.update(facts.run_id for facts in self._facts if facts.run_id)
         named.update(facts.run.id for facts in self._facts if facts.run is not None)
+        named.update(loss.run_id for loss in self._losses)
         self._stored = self._writer.lock_runs(named)
         guards = [
             placeholder(trace.root_run, None, trace.seen_by(trace.root_run) or trace.seen)
@@ -183,6 +207,12 @@ class Settlement:
         for run_id in trace.loose_runs() & self._runs.keys():
             self._runs[run_id] = self._runs[run_id]._replace(loose=True)
 
+    def _state_losses(self) -> None:
+        for loss in self._losses:
+            state = self._runs.get(loss.run_id)
+            if state is not None and not state.is_placeholder:
+                self._runs[loss.run_id] = with_last_sign(state, loss.heartbeat_at)
+
     def _state(self, trace: TraceBatch, facts: Facts, run: Run) -> None:
         known = self._runs.get(run.id)
         if facts.is_anchor:
@@ -273,7 +303,8 @@ class Settlement:
             and run_id in self._runs
             and self._runs[run_id].run.parent_run_id != stored.run.parent_run_id
         }
-        self._runs.update(derivation.derive(self._traces, rows, self._moves, left))
+        others = left | {loss.run_id for loss in self._losses}
+        self._runs.update(derivation.derive(self._traces, rows, self._moves, others))
 
     # Writing. Runs first, then models: model runs refer to both.
 
@@ -292,11 +323,32 @@ class Settlement:
         writer.move_model_runs({row: run_id for row, (_, run_id) in self._moves.items()})
         writer.insert_model_runs([row for row in rows if row.id not in self._stored_rows])
         writer.save_model_runs([row for row in rows if row.id in self._stored_rows])
+        self._write_lost_steps(rows)
         writer.insert_links([link for trace in self._traces for link in trace.new_links()])
         writer.save_links([link for trace in self._traces for link in trace.changed_links()])
         writer.delete_runs(self._dropped)
         declare_models(writer, mentions)
         save_environments(writer, self._facts)
+
+    def _write_lost_steps(self, rows: Sequence[ModelRun]) -> None:
+        """End the open model runs of lost runs, and open those again that were ended so and should not be.
+
+        Of rows that were written otherwise just now, too: that they end with their run is no fact of theirs.
+        """
+        lost = {id_: state for id_, state in self._runs.items() if state.is_lost}
+        was_lost = {id_ for id_, state in self._stored.items() if state.is_lost}
+        if not lost and not was_lost:
+            return
+        entered = {row.run_id for row in rows} | {run_id for _, run_id in self._moves.values()}
+        self._writer.lose_steps(
+            {
+                id_: state.run.completed_at or 0
+                for id_, state in lost.items()
+                if id_ in entered or self._stored.get(id_) != state
+            }
+        )
+        left = {after for before, after in self._moves.values() if before in was_lost}
+        self._writer.revive_steps((was_lost | left) - lost.keys())
 
     def _depth(self, state: RunState) -> int:
         """How many runs are around a run: a row must stand before those that refer to it."""

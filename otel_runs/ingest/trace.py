@@ -93,8 +93,8 @@ class TraceBatch:
 
     @property
     def seen(self) -> Seen:
-        """What any of the spans here tells."""
-        return min(map(seen_of, self.facts))
+        """What any of the spans here tells; nothing, if none is here."""
+        return min(map(seen_of, self.facts), default=Seen(0, "", "", self.trace_id))
 
     def seen_by(self, run_id: str) -> Seen | None:
         """What the spans here tell of a run whose own span is unknown; None if none of them is in it."""

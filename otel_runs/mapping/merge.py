@@ -21,7 +21,20 @@ _PRESUMED_REASON = "lost"
 
 def merge_runs(one: Run, other: Run) -> Run:
     """One run from two records of it."""
-    return one if one == other else Run._make(_merged(one, other, _run_weight(one), _run_weight(other), _RUN_ENDING))
+    if one == other:
+        return one
+    merged = Run._make(_merged(one, other, _run_weight(one), _run_weight(other), _RUN_ENDING))
+    return merged._replace(**signs_of_life(one, other))
+
+
+def signs_of_life(one: Run, other: Run) -> dict[str, Any]:
+    """The columns that say whether a run lives, of two records of it: the latest, whatever else they are worth."""
+    latest = max(one, other, key=lambda run: (-1 if run.heartbeat_at is None else run.heartbeat_at, run.process or ""))
+    return {
+        "heartbeat_at": latest.heartbeat_at,
+        "process": latest.process,
+        "lost_at": largest(one.lost_at, other.lost_at),
+    }
 
 
 def merge_model_runs(one: ModelRun, other: ModelRun) -> ModelRun:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from otel_runs.mapping.merge import largest, merge_runs
+from otel_runs.mapping.losses import LOST, is_lost, lost_run, unlost_run
+from otel_runs.mapping.merge import largest, merge_runs, signs_of_life
 from otel_runs.mapping.totals import Totals
 from otel_runs.records import TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES, ModelRun, Run, RunStatus
 
@@ -24,7 +25,8 @@ class RunState(NamedTuple):
 
     run: Run
     derived: Mapping[str, int | None] = NOTHING_DERIVED
-    """Columns whose values come from other spans than the run's own, each with the value that its own span states."""
+    """Columns whose values come from other spans than the run's own, each with the value that its own span states; and
+    ``lost``, if the run's end is one that is presumed."""
     loose: bool = False
     """Some span of its trace came without a stamp: its place follows from the chain of parents alone."""
 
@@ -32,6 +34,11 @@ class RunState(NamedTuple):
     def ended(self) -> bool:
         """Whether the run is over."""
         return self.run.status in TERMINAL_RUN_STATUSES
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the run is over only because it was not heard of again."""
+        return LOST in self.derived
 
     @property
     def is_placeholder(self) -> bool:
@@ -94,7 +101,33 @@ def stated_part(state: RunState) -> Run:
     stated: dict[str, Any] = {**state.derived}
     if "status" in stated:
         stated["status"] = "completed"
+    if LOST in stated:
+        del stated[LOST]
+        return unlost_run(state.run)._replace(**stated)
     return state.run._replace(**stated)
+
+
+def with_loss(state: RunState) -> RunState:
+    """The run, ended if it counts as lost, and going on if it does no longer.
+
+    Args:
+        state: the run; its totals are left out and must be derived again.
+    """
+    if state.run.lost_at is None:
+        return state
+    return _judged(RunState(stated_part(state), NOTHING_DERIVED, state.loose))
+
+
+def _judged(state: RunState) -> RunState:
+    """A run whose end, if it has one, is its own; ended if it counts as lost."""
+    if not is_lost(state.run):
+        return state
+    return state._replace(run=lost_run(state.run), derived={**state.derived, LOST: None})
+
+
+def with_last_sign(state: RunState, lost_at: int) -> RunState:
+    """The run after somebody took its sign of life at ``lost_at`` for its last one."""
+    return state._replace(run=state.run._replace(lost_at=largest(state.run.lost_at, lost_at)))
 
 
 def with_totals(state: RunState, totals: Totals, steps: int) -> RunState:
@@ -118,11 +151,14 @@ def with_totals(state: RunState, totals: Totals, steps: int) -> RunState:
     if stated.status == "completed" and totals.failed:
         found["status"] = "degraded"
     derived = {name: getattr(stated, name) if name in _TOKENS else None for name in found}
-    return RunState(stated._replace(**found), derived, state.loose)
+    return _judged(RunState(stated._replace(**found), derived, state.loose))
 
 
 def keyed_run(state: RunState, anchors: Sequence[ModelRun], traces: Collection[str]) -> RunState:
     """A run with a key, from its parts.
+
+    It lives while one of its parts does: its heartbeat is the latest of all, and only when none is heard of any more it
+    may be lost, with the parts that have not ended.
 
     Args:
         state: what the anchors state of it beyond themselves (name, environment ...).
@@ -182,11 +218,11 @@ def keyed_part(state: RunState | None, stated: Run) -> RunState:
     """
     if state is None or state.is_placeholder:
         # What an anchor says of itself alone is in its model run; the run derives it from all of them.
-        kept = {"root_span_id", "started_at", *_SHARED}
+        kept = {"root_span_id", "started_at", "heartbeat_at", "process", *_SHARED}
         blank = {name: default for name, default in Run._field_defaults.items() if name not in kept}
         return RunState(stated._replace(**blank), NOTHING_DERIVED, state.loose if state else False)
     merged: dict[str, Any] = {name: largest(getattr(state.run, name), getattr(stated, name)) for name in _SHARED}
-    return state._replace(run=state.run._replace(**merged))
+    return state._replace(run=state.run._replace(**merged, **signs_of_life(state.run, stated)))
 
 
 _SHARED: Final = (

@@ -45,6 +45,7 @@ COLUMNS: Final[dict[str, tuple[Source, ...]]] = {
     "config_hash": _sources(coerce.name, key.CONFIG_HASH),
     "code_ref": _sources(coerce.name, key.VCS_REVISION),
     "code_dirty": _sources(coerce.boolean, key.CODE_DIRTY),
+    "process": _sources(coerce.name, key.PROCESS),
     "status": _sources(coerce.name, key.STATUS, key.CICD_PIPELINE_RESULT, key.CICD_TASK_RESULT),
     "status_source": _sources(coerce.name, key.STATUS_SOURCE),
     "stop_reason": (Source(key.STOP_REASON, coerce.name), Source(key.GEN_AI_FINISH_REASONS, coerce.last_name)),

@@ -1,6 +1,7 @@
 """Spans that have only started, from the log records that tell of them.
 
-A span travels over OTLP when it has ended. Log records tell earlier, and disturb nobody who reads traces alone.
+A span travels over OTLP when it has ended. Log records tell earlier, and disturb nobody who reads traces alone. A
+heartbeat is the start of a run told again, with the time at which its process was still alive.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from otel_runs import attributes as key
 from otel_runs.spans.decoded import RefusedError, parent_id_of, refuse_without_identity, shown
 from otel_runs.spans.span import Resource, Span, SpanKind
 
-_EVENTS: Final = frozenset({key.EVENT_RUN_STARTED, key.EVENT_STEP_STARTED})
+_EVENTS: Final = frozenset({key.EVENT_RUN_STARTED, key.EVENT_STEP_STARTED, key.EVENT_RUN_HEARTBEAT})
 _HEX_DIGITS: Final = frozenset("0123456789abcdef")
 _KINDS: Final = frozenset({"INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"})
 
@@ -37,7 +38,7 @@ def started_span(
         event_name: of the record; ``is_start`` takes it.
         trace_id: hexadecimal digits.
         span_id: as trace_id.
-        time_ns: of the record: when the span started.
+        time_ns: of the record: when the span started; of a heartbeat, when its process was alive.
         attributes: of the record: the span's own, and what attributes.py says of such records. These are taken out.
         resource: what emitted the record.
         scope_name: of the scope that emitted it.
@@ -47,6 +48,7 @@ def started_span(
     """
     refuse_without_identity(trace_id, span_id, time_ns)
     attributes.pop(key.EVENT_NAME, None)
+    start = attributes.pop(key.SPAN_START, None)
     parent = _parent(attributes.pop(key.SPAN_PARENT_ID, ""))
     if parent is None and event_name == key.EVENT_STEP_STARTED:
         msg = (
@@ -63,7 +65,7 @@ def started_span(
         parent,
         name if isinstance(name, str) else "",
         cast("SpanKind", kind) if isinstance(kind, str) and kind in _KINDS else "INTERNAL",
-        time_ns,
+        _start_of_heartbeat(start) if event_name == key.EVENT_RUN_HEARTBEAT else time_ns,
         None,
         "UNSET",
         None,
@@ -73,7 +75,16 @@ def started_span(
         resource,
         scope_name,
         is_remote if isinstance(is_remote, bool) and parent is not None else None,
+        None if event_name == key.EVENT_STEP_STARTED else time_ns,
     )
+
+
+def _start_of_heartbeat(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    told = "without it" if value is None else f"with {shown(value)}"
+    msg = f"{key.EVENT_RUN_HEARTBEAT} {told}; expected {key.SPAN_START}, the start in nanoseconds since 1970."
+    raise RefusedError(msg)
 
 
 def _parent(value: object) -> str | None:

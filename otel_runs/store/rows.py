@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from otel_runs.mapping.losses import unlost_step
 from otel_runs.mapping.runs import RunState
 from otel_runs.records import ModelRun, Run
 from otel_runs.units import ms_from_ns, ns_from_time
@@ -63,6 +64,8 @@ class Rows:
             run.run_key,
             " ".join(name if value is None else f"{name}={value}" for name, value in sorted(state.derived.items())),
             state.loose,
+            run.process,
+            time(run.lost_at),
         )
 
     def model_run(self, record: ModelRun) -> Row:
@@ -91,6 +94,8 @@ def run_from_row(row: Sequence[Any]) -> RunState:
         _loaded(row[35]),
         ns_from_value(row[36]),
         row[37],
+        row[40],
+        ns_from_value(row[41]),
     )
     run = Run._make(values)
     return RunState(
@@ -104,8 +109,10 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def model_run_from_row(row: Sequence[Any]) -> ModelRun:
-    """A model run from all columns of its row."""
-    return ModelRun._make((*row[:13], ns_from_value(row[13]), ns_from_value(row[14]), *row[16:26], _loaded(row[26])))
+    """A model run from all columns of its row, less what the loss of its run made of it."""
+    return unlost_step(
+        ModelRun._make((*row[:13], ns_from_value(row[13]), ns_from_value(row[14]), *row[16:26], _loaded(row[26])))
+    )
 
 
 def ns_from_value(value: str | datetime | None) -> int | None:

@@ -76,6 +76,9 @@ runs: Final = Table(
     # Not part of the public interface: what the write side must remember to derive a run again.
     Column("derived", Text, nullable=False, server_default=""),
     Column("loose", Boolean, nullable=False, server_default=text("false")),
+    # Nor these: what tells whether a run that is said to be running still lives.
+    Column("process", Text),
+    Column("lost_at", UtcTime),
 )
 
 models: Final = Table(
@@ -192,6 +195,9 @@ for _column in (
         sqlite_where=_column.is_not(None),
         postgresql_where=_column.is_not(None),
     )
+# The runs that may have to be declared lost: a few of very many.
+_LIVES: Final = text("status = 'running' AND heartbeat_at IS NOT NULL")
+Index(None, runs.c.heartbeat_at, sqlite_where=_LIVES, postgresql_where=_LIVES)
 Index(None, model_runs.c.run_id)
 Index(None, model_runs.c.model_id, model_runs.c.started_at)
 for _table in (model_runs, span_links):

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Table
 
 from otel_runs.ids import is_padded
+from otel_runs.mapping.losses import STEP_ERROR
 from otel_runs.mapping.runs import RunState
 from otel_runs.mapping.totals import Usage
 from otel_runs.records import Model, ModelRun
@@ -26,6 +27,10 @@ def _names(table: Table) -> tuple[str, ...]:
 
 RUN_COLUMNS: Final = ", ".join(_names(runs))
 MODEL_RUN_COLUMNS: Final = ", ".join(_names(model_runs))
+
+
+_LOST_STEP: Final = "(status = 'failed' AND stop_reason = 'lost' AND duration_ns IS NULL)"
+"""Of a model run that ended with its run (mapping/losses.py, unlost_step)."""
 
 
 def _by_padding(trace_ids: Sequence[str]) -> Iterator[tuple[list[str], bool]]:
@@ -150,8 +155,12 @@ class Writer:
         ]
 
     def usage_of_runs(self, run_ids: Sequence[str]) -> list[Usage]:
-        """What totals need of all model runs of the runs."""
-        columns = ", ".join(name for name in Usage._fields if name in model_runs.c)
+        """What totals need of all model runs of the runs; those that were lost with their run count as running."""
+        columns = ", ".join(
+            f"CASE WHEN {_LOST_STEP} THEN 'running' ELSE status END" if name == "status" else name
+            for name in Usage._fields
+            if name in model_runs.c
+        )
         sql = f"SELECT {columns} FROM model_runs WHERE {self._bulk.among('run_id')}"
         return [Usage(*row) for row in self._read(sql, self._bulk.ids(run_ids))]
 
@@ -164,6 +173,24 @@ class Writer:
         """Ids of all traces that have a row in a keyed run."""
         sql = f"SELECT DISTINCT trace_id FROM model_runs WHERE run_id = {self._mark}"
         return {row[0] for row in self._read(sql, (run_id,))}
+
+    def lose_steps(self, run_ids: Mapping[str, int]) -> None:
+        """End the model runs that are open in lost runs: run id -> the run's last sign of life."""
+        ends = f"CASE WHEN started_at > {self._time} THEN started_at ELSE {self._time} END"
+        sql = (
+            f"UPDATE model_runs SET status = 'failed', stop_reason = 'lost', error = {self._mark}, "
+            f"completed_at = {ends} WHERE run_id = {self._mark} AND (status = 'running' OR {_LOST_STEP})"
+        )
+        rows = [(STEP_ERROR, self._rows.time(at), self._rows.time(at), id_) for id_, at in sorted(run_ids.items())]
+        self._bulk.run_many(self._connection, sql, rows)
+
+    def revive_steps(self, run_ids: Iterable[str]) -> None:
+        """Open the model runs again that were ended by the loss of their run."""
+        sql = (
+            "UPDATE model_runs SET status = 'running', stop_reason = NULL, error = NULL, completed_at = NULL "
+            f"WHERE {self._bulk.among('run_id')} AND {_LOST_STEP}"
+        )
+        self._run(sql, self._bulk.ids(sorted(run_ids)))
 
     def replace_parents(self, trace_id: str, rows: Mapping[str, str | None]) -> None:
         """In one trace, replace each presumed parent by the row that it turned out to be: old -> new."""

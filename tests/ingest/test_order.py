@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
-from otel_runs.ingest import Ingest
+from otel_runs.ingest import Ingest, Loss
 from otel_runs.spans.span import Span
+from otel_runs.store import tables
 from otel_runs.store.engine import Database, open_database
 from tests.ingest.contents import Contents, contents_of, empty
-from tests.ingest.traces import delivered, traces
+from tests.ingest.traces import delivered, losses, traces
 
 FEW = settings(
     max_examples=60,
@@ -30,12 +32,29 @@ def second_database(database: Database, database_url_for_test: str) -> Iterator[
         yield opened
 
 
-def rows_after(database: Database, batches: list[list[Span]]) -> Contents:
+def rows_after(database: Database, batches: list[list[Span]], losses: Sequence[Loss] = ()) -> Contents:
     empty(database)
+    deliver(database, batches, losses)
+    return contents_of(database)
+
+
+def deliver(database: Database, batches: list[list[Span]], losses: Sequence[Loss]) -> None:
+    """Save the batches; each loss is declared as soon as its run is there, or after one more batch than the last."""
     ingest = Ingest(database)
+    waiting = list(losses)
     for batch in batches:
         ingest.save(batch)
-    return contents_of(database)
+        known = known_runs(database)
+        due = [loss for loss in waiting[:2] if loss.run_id in known]
+        ingest.declare_lost(due)
+        waiting = [loss for loss in waiting if loss not in due]
+    ingest.declare_lost(waiting)
+
+
+def known_runs(database: Database) -> set[str]:
+    """The runs whose own span is known: of others nobody says that they are lost."""
+    with database.read() as connection:
+        return set(connection.scalars(select(tables.runs.c.id).where(tables.runs.c.root_span_id.is_not(None))))
 
 
 @FEW
@@ -48,20 +67,29 @@ def test_any_order_batching_and_repetition_leaves_the_same_rows(database: Databa
 
 @FEW
 @given(data=st.data())
+def test_losses_heartbeats_and_ends_in_any_order_leave_the_same_rows(database: Database, data: st.DataObject) -> None:
+    spans = data.draw(traces())
+    said = data.draw(losses(spans))
+    batches = data.draw(delivered(spans))
+    late = rows_after(database, [spans], said)
+    assert rows_after(database, batches, data.draw(st.permutations(said + said[:1]))) == late
+
+
+@FEW
+@given(data=st.data())
 def test_two_writers_at_once_leave_the_same_rows_as_one(
     database: Database, second_database: Database, data: st.DataObject
 ) -> None:
     spans = data.draw(traces())
-    expected = rows_after(database, [spans])
+    said = data.draw(losses(spans))
+    expected = rows_after(database, [spans], said)
     empty(database)
     failures: list[BaseException] = []
 
     def write(mine: Database, batches: list[list[Span]]) -> None:
         try:
-            ingest = Ingest(mine)
             barrier.wait(10)
-            for batch in batches:
-                ingest.save(batch)
+            deliver(mine, batches, said)
         except BaseException as exc:  # noqa: BLE001  told to the test
             failures.append(exc)
 

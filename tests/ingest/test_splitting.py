@@ -125,10 +125,10 @@ def test_race_that_is_lost_at_every_try_refuses_no_span_and_all_others_are_store
     ingest = Ingest(database)
     settle = ingest._settle
 
-    def lose(facts: Sequence[Facts], known: frozenset[str]) -> None:
+    def lose(facts: Sequence[Facts], known: frozenset[str], losses: Sequence[Loss]) -> set[str]:
         if row_id(2, trace) in {each.node_id for each in facts}:
             raise RaceError
-        settle(facts, known)
+        return settle(facts, known, losses)
 
     monkeypatch.setattr(ingest, "_settle", lose)
     with pytest.raises(StoreUnavailableError):

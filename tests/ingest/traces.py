@@ -10,7 +10,9 @@ from opentelemetry import trace
 
 from otel_runs import attributes as key
 from otel_runs.ids import row_id_from_span, run_id_from_trace
+from otel_runs.ingest import Loss
 from otel_runs.instrument.place import stamps_below
+from otel_runs.mapping.facts import facts_from_span
 from otel_runs.spans.span import NO_ATTRIBUTES, Event, Resource, Span, SpanKind, StatusCode
 
 START = 1_760_000_000_000_000_000
@@ -167,7 +169,38 @@ def started_too(draw: st.DrawFn, spans: list[Span]) -> list[Span]:
         if each.end_ns is not None and draw(st.integers(0, 3)) == 0:
             early = {name: value for name, value in each.attributes.items() if not name.startswith("otel_runs.rows")}
             started.append(each._replace(end_ns=None, status="UNSET", attributes=early))
-    return spans + started
+    return [each for one in spans + started for each in draw(beating(one))]
+
+
+@st.composite
+def beating(draw: st.DrawFn, one: Span) -> list[Span]:
+    """An open span as it is told while it lives: of a run, once or more often with a heartbeat."""
+    if one.end_ns is not None or not is_run(one) or draw(st.booleans()):
+        return [one]
+    beats = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
+    processes = st.sampled_from(["boot:1:7:99", "boot:1:8:100"])
+    return [
+        one._replace(
+            heartbeat_ns=START + (10 + beat) * SECOND, attributes={**one.attributes, key.PROCESS: draw(processes)}
+        )
+        for beat in beats
+    ]
+
+
+def is_run(one: Span) -> bool:
+    """Whether a span is a run, or a part of one with a key."""
+    return facts_from_span(one).run is not None
+
+
+@st.composite
+def losses(draw: st.DrawFn, spans: list[Span]) -> list[Loss]:
+    """What a reaper may say of the runs, right or wrong."""
+    said = []
+    for each in spans:
+        run = facts_from_span(each).run
+        if run is not None and run.heartbeat_at is not None and draw(st.booleans()):
+            said.append(Loss(run.id, run.trace_id, START + (10 + draw(st.integers(0, 3))) * SECOND))
+    return said
 
 
 @st.composite

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from otel_runs import attributes as key
 from otel_runs.mapping.facts import facts_from_span
+from otel_runs.mapping.losses import is_lost, lost_run, unlost_run, unlost_step
 from otel_runs.mapping.merge import merge_model_runs, merge_runs
 from otel_runs.records import ModelRun, Run
 from otel_runs.spans.span import Span, StatusCode
@@ -163,3 +164,53 @@ def test_what_only_the_start_said_is_kept() -> None:
             {"batch": 1},
             "job-7",
         )
+
+
+@st.composite
+def signs(draw: st.DrawFn) -> list[Run]:
+    """What is heard of one run while it lives, what is said of it when it is not, and perhaps its end."""
+    running = _run(span(0, open_=True))
+    found = [
+        running._replace(heartbeat_at=draw(st.integers(0, 3)), process=draw(st.sampled_from([None, "a", "b"])))
+        for _ in range(draw(st.integers(1, 4)))
+    ]
+    found += [running._replace(lost_at=draw(st.integers(0, 3))) for _ in range(draw(st.integers(0, 2)))]
+    return found + ([_ended()] if draw(st.booleans()) else [])
+
+
+@given(signs(), st.data())
+def test_signs_of_life_losses_and_ends_in_any_order_and_number_are_one_run(
+    runs: list[Run], data: st.DataObject
+) -> None:
+    merged, *rest = data.draw(st.permutations(runs * 2))
+    for run in rest:
+        merged = merge_runs(merged, run)
+    expected, *others = runs
+    for run in others:
+        expected = merge_runs(expected, run)
+    assert merged == expected
+    beats = [run.heartbeat_at for run in runs if run.heartbeat_at is not None]
+    losses = [run.lost_at for run in runs if run.lost_at is not None]
+    assert merged.heartbeat_at == max(beats)
+    assert is_lost(merged) == (merged.status == "running" and bool(losses) and max(beats) <= max(losses))
+
+
+@given(signs(), signs(), signs())
+def test_merging_signs_of_life_is_associative(one: list[Run], two: list[Run], three: list[Run]) -> None:
+    first, second, third = one[0], two[-1], three[-1]
+    assert merge_runs(merge_runs(first, second), third) == merge_runs(first, merge_runs(second, third))
+
+
+@given(signs())
+def test_what_a_loss_made_of_a_run_can_be_taken_back(runs: list[Run]) -> None:
+    for run in runs:
+        if run.status == "running":
+            assert unlost_run(lost_run(run)) == run
+
+
+def test_end_of_a_step_by_the_loss_of_its_run_is_told_from_one_that_its_span_states() -> None:
+    running = _model_run(span(1, 0, open_=True))
+    presumed = running._replace(status="failed", stop_reason="lost", error="lost", completed_at=7)
+    stated = presumed._replace(duration_ns=0)
+    assert unlost_step(presumed) == running
+    assert unlost_step(stated) == stated

@@ -77,6 +77,36 @@ def test_started_run_without_a_parent_is_a_running_run(inlet: str) -> None:
 
 
 @pytest.mark.parametrize("inlet", LOG_DECODERS)
+def test_start_of_a_run_is_its_first_heartbeat_and_a_step_has_none(inlet: str) -> None:
+    run = only(LOG_DECODERS[inlet](logs(record(key.EVENT_RUN_STARTED)), LIMITS))
+    step = only(LOG_DECODERS[inlet](logs(record(key.EVENT_STEP_STARTED)), LIMITS))
+    assert (run.heartbeat_ns, step.heartbeat_ns) == (START, None)
+
+
+@pytest.mark.parametrize("named_by", NAMED_BY)
+@pytest.mark.parametrize("inlet", LOG_DECODERS)
+def test_heartbeat_is_the_start_told_again(inlet: str, named_by: str) -> None:
+    attributes = {**ABOUT_THE_SPAN, key.KIND: "run", key.PROCESS: "boot:1:7:99"}
+    started = only(LOG_DECODERS[inlet](logs(record(key.EVENT_RUN_STARTED, attributes)), LIMITS))
+    beat = record(
+        key.EVENT_RUN_HEARTBEAT, {**attributes, key.SPAN_START: START}, named_by, time_unix_nano=START + 10_000
+    )
+    again = only(LOG_DECODERS[inlet](logs(beat), LIMITS))
+    assert again == started._replace(heartbeat_ns=START + 10_000)
+    run = facts_from_span(again).run
+    assert run is not None
+    assert (run.heartbeat_at, run.process) == ((START + 10_000) // 1000 * 1000, "boot:1:7:99")
+
+
+@pytest.mark.parametrize("inlet", LOG_DECODERS)
+@pytest.mark.parametrize("start", [None, "soon", 0, -1, True, 1.5])
+def test_heartbeat_that_does_not_say_when_its_run_started_is_refused(inlet: str, start: object) -> None:
+    attributes = {} if start is None else {key.SPAN_START: start}
+    [message] = LOG_DECODERS[inlet](logs(record(key.EVENT_RUN_HEARTBEAT, attributes)), LIMITS).refused
+    assert message.endswith("expected otel_runs.span.start_ns, the start in nanoseconds since 1970.")
+
+
+@pytest.mark.parametrize("inlet", LOG_DECODERS)
 def test_time_of_observation_stands_in_for_a_missing_time(inlet: str) -> None:
     observed = record(time_unix_nano=0, observed_time_unix_nano=START)
     assert only(LOG_DECODERS[inlet](logs(observed), LIMITS)).start_ns == START

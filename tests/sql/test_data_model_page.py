@@ -16,7 +16,11 @@ from otel_runs.store.types import UtcTime
 
 PAGE = Path(__file__).parents[2] / "docs/data-model.md"
 PRIVATE_TABLES = {"span_links"}
-PRIVATE_COLUMNS = {"runs": {"derived", "loose"}, "models": {"declared_by"}, "environments": {"declared_by"}}
+PRIVATE_COLUMNS = {
+    "runs": {"derived", "loose", "process", "lost_at"},
+    "models": {"declared_by"},
+    "environments": {"declared_by"},
+}
 WORDS: list[tuple[type[TypeEngine[Any]], str]] = [
     (UtcTime, "time"),
     (BigInteger, "integer"),

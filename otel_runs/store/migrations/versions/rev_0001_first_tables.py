@@ -75,6 +75,8 @@ def _create_runs() -> None:
         sa.Column("run_key", sa.Text),
         sa.Column("derived", sa.Text, server_default="", nullable=False),
         sa.Column("loose", sa.Boolean, server_default=sa.text("false"), nullable=False),
+        sa.Column("process", sa.Text),
+        sa.Column("lost_at", _Time),
         sa.PrimaryKeyConstraint("id", name="pk_runs"),
         sa.ForeignKeyConstraint(["parent_run_id"], ["runs.id"], name="fk_runs_parent_run_id_runs", ondelete="CASCADE"),
     )
@@ -86,6 +88,8 @@ def _create_runs() -> None:
     for column in ("parent_run_id", "tenant_id", "input_fingerprint", "external_id", "session_id", "run_key"):
         where: Any = sa.column(column).is_not(None)
         op.create_index(f"ix_runs_{column}", "runs", [column], sqlite_where=where, postgresql_where=where)
+    lives = sa.text("status = 'running' AND heartbeat_at IS NOT NULL")
+    op.create_index("ix_runs_heartbeat_at", "runs", ["heartbeat_at"], sqlite_where=lives, postgresql_where=lives)
 
 
 def _create_models() -> None:
