@@ -49,7 +49,7 @@ _RUN_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(Run._fields, _MAYBE_TEXT),
     **dict.fromkeys(("rows_in", "rows_out", "llm_calls", "input_tokens", "output_tokens", "tokens"), _COUNTS),
     **dict.fromkeys(("steps", "steps_expected", "retry_count", "ttft_ns", "duration_ns"), _COUNTS),
-    **dict.fromkeys(("completed_at", "heartbeat_at", "deleted_at"), _TIMES),
+    **dict.fromkeys(("completed_at", "heartbeat_at", "lost_at", "deleted_at"), _TIMES),
     **dict.fromkeys(("name", "environment", "trace_id"), _TEXTS),
     "id": st.just(run_id()),
     "parent_run_id": st.sampled_from([None, run_id()]),
@@ -79,7 +79,7 @@ _MODEL_RUN_FIELDS: dict[str, st.SearchStrategy[Any]] = {
 _STATES = st.builds(
     RunState,
     st.builds(Run, **_RUN_FIELDS),
-    st.dictionaries(st.sampled_from(["rows_in", "tokens", "status", "steps"]), _COUNTS),
+    st.dictionaries(st.sampled_from(["rows_in", "tokens", "status", "steps", "lost"]), _COUNTS),
     st.booleans(),
 )
 _MODEL_RUNS = st.builds(ModelRun, **_MODEL_RUN_FIELDS)

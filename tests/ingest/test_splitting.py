@@ -9,7 +9,7 @@ import pytest
 from otel_runs import attributes as key
 from otel_runs.errors import MappingError, StoreAccessError, StoreError, StoreUnavailableError
 from otel_runs.ids import row_id_from_span
-from otel_runs.ingest import TRIES, Ingest
+from otel_runs.ingest import TRIES, Ingest, Loss
 from otel_runs.ingest.settlement import RaceError
 from otel_runs.ingest.splitting import _MOST_FAILURES, RefusedSpan, save_splitting
 from otel_runs.mapping.facts import Facts
