@@ -44,6 +44,12 @@ FLUSH_TIMEOUT: Final = Setting(
     "so long. OpenTelemetry's own exporters are given as long (OTEL_BSP_EXPORT_TIMEOUT): on a slow machine the first "
     "run, which loads the database parts and makes the tables, takes seconds.",
 )
+HEARTBEAT: Final = Setting(
+    "OTEL_RUNS_HEARTBEAT",
+    "10",
+    "Seconds between two heartbeats of a run that is open (runs.heartbeat_at). 0: none; then nobody can tell a run "
+    "that was killed from one that still runs.",
+)
 STRICT: Final = Setting(
     "OTEL_RUNS_STRICT",
     "false",
@@ -108,6 +114,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     TRACE_URL,
     METADATA,
     FLUSH_TIMEOUT,
+    HEARTBEAT,
     STRICT,
     LIMIT_ATTRIBUTES,
     LIMIT_EVENTS,

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -44,9 +44,10 @@ _MOST_CAUSES: Final = 20
 class RunsSpanExporter(SpanExporter):
     """Stores finished spans as runs and model runs. For anyone's ``TracerProvider``.
 
-    Nothing is opened before the first export, so making one neither fails nor waits, and a forked child opens its own
-    connection. A failure never reaches the pipeline: it is logged once a cause, counted (``otel_runs.stats()``), and
-    its end is logged too. With ``OTEL_RUNS_STRICT=true`` it is raised instead.
+    Nothing is opened before the first span (behind ``RunsSpanProcessor``: starts; behind others: is exported), so
+    making one neither fails nor waits, and a forked child opens its own connection. A failure never reaches the
+    pipeline: it is logged once a cause, counted (``otel_runs.stats()``), and its end is logged too. With
+    ``OTEL_RUNS_STRICT=true`` it is raised instead.
     """
 
     def __init__(self, url: str | os.PathLike[str] | None = None, *, retry_seconds: float = RETRY_SECONDS) -> None:
@@ -98,6 +99,33 @@ class RunsSpanExporter(SpanExporter):
                 if is_strict():
                     raise refused[0].error
         return SpanExportResult.FAILURE if refused else SpanExportResult.SUCCESS
+
+    def prepare(self) -> None:
+        """Open the database. If that fails, the first batch tries again, and tells."""
+        with self._exporting, instrumentation_suppressed(), suppress(Exception):
+            self._opened()
+
+    def export_started(self, spans: Sequence[Span]) -> bool:
+        """Store open spans as running, in one attempt that is not counted: their ends will be.
+
+        Returns:
+            Whether the database took what it can take.
+        """
+        if not spans:
+            return True
+        with self._exporting, instrumentation_suppressed():
+            try:
+                refused = self._opened()(spans)
+            except Exception as exc:  # noqa: BLE001  the spans' ends will tell, if it is still so
+                logger.debug("%d open spans could not be stored: %s", len(spans), exc)
+                return False
+        for each in refused:  # its end will be refused, and counted
+            logger.debug("%s", each.reason)
+        return True
+
+    def export_heartbeats(self, spans: Sequence[Span]) -> bool:
+        """Store that runs live: the same rows, with a later ``heartbeat_at``."""
+        return self.export_started(spans)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002  the SDK's signature
         """Nothing waits here: ``export`` returns after the commit."""

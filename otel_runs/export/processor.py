@@ -6,6 +6,8 @@ The SDK's ``BatchSpanProcessor`` is made for services; a pipeline needs more at 
 - The end: before SDK 1.31 its shutdown waits for a hanging backend without limit, and later its flush does.
 - Workers: a pool ends its processes with SIGTERM or ``os._exit``, and no exit handler runs. So in a child process the
   end of the outermost span waits for the write.
+
+And an exporter that wants to (``LiveExporter``) hears from its thread of the spans that are open, too.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from otel_runs import settings
 from otel_runs.counters import counters
 from otel_runs.errors import SettingsError
 from otel_runs.export.exporter import instrumentation_suppressed, is_strict
+from otel_runs.export.live import LiveExporter, LiveSpans
 from otel_runs.export.workers import is_worker
 
 logger = logging.getLogger(__name__)
@@ -35,15 +38,16 @@ MAX_QUEUE_SIZE: Final = 65_536
 """Spans; some 100 MB when the database stands still."""
 MAX_BATCH_SIZE: Final = 2_000
 """Spans a transaction; larger ones gain nothing (133,000 rows a second against 127,000 at 512)."""
-SCHEDULE_DELAY: Final = 0.5
-"""Seconds that a span waits, at most, for company."""
+SCHEDULE_DELAY: Final = 0.2
+"""Seconds that a span waits, at most, for company: started ones are to be in the tables within half a second."""
 
 
 class RunsSpanProcessor(SpanProcessor):
     """Queues ended spans and hands them to an exporter in batches, from a thread of its own.
 
     The pipeline never waits for the exporter, except at the end and for a bounded time. When the queue is full the
-    oldest span makes room, because a run's own span comes last. What is dropped is counted and told.
+    oldest span makes room, because a run's own span comes last. What is dropped is counted and told. While no span
+    starts or ends, and no run is open, the thread sleeps.
     """
 
     def __init__(
@@ -60,7 +64,7 @@ class RunsSpanProcessor(SpanProcessor):
             exporter: belongs to the processor, which shuts it down.
             max_queue_size: spans.
             max_batch_size: spans a call of the exporter, at most.
-            schedule_delay: seconds between calls while there are few spans.
+            schedule_delay: seconds that the first span of a batch waits for others.
         """
         self._exporter = exporter
         self._max_queue_size = max_queue_size
@@ -78,7 +82,11 @@ class RunsSpanProcessor(SpanProcessor):
         """Ended spans; an event asks to be told when all before it are exported."""
         self._in_hand = 0
         """How many spans the exporter is busy with."""
+        self._live = LiveSpans(self._exporter) if isinstance(self._exporter, LiveExporter) else None
+        self._stirred = threading.Event()
+        """A span has started or ended."""
         self._wake = threading.Event()
+        """There is no time to wait for more."""
         self._starting = threading.Lock()
         self._worker: threading.Thread | None = None
         self._error: Exception | None = None
@@ -92,8 +100,15 @@ class RunsSpanProcessor(SpanProcessor):
         return self._exporter
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002  the SDK's signature
-        """Remember the spans that a child process has open, to know the outermost one when it ends."""
+        """Let the exporter hear of the span, if it wants to and the span is still open when its time has come."""
+        if self._live is not None and not self._closed:
+            self._live.add(span)
+            if not self._stirred.is_set():
+                self._stirred.set()
+            if self._worker is None:  # in a forked child
+                self._ensure_worker()
         if self._is_child:
+            # To know the outermost one when it ends.
             self._open_spans.add(span.get_span_context().span_id)
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -101,12 +116,16 @@ class RunsSpanProcessor(SpanProcessor):
         context = span.context
         if context is None or not context.trace_flags.sampled:
             return
+        if self._live is not None:
+            self._live.remove(context.span_id)
         if self._closed:
             self._count_dropped(1, "ended after the shutdown")
             return
         if len(self._queue) >= self._max_queue_size:
             self._make_room()
         self._queue.append(span)
+        if not self._stirred.is_set():
+            self._stirred.set()
         if self._worker is None:
             self._ensure_worker()
         if len(self._queue) >= self._max_batch_size:
@@ -115,7 +134,7 @@ class RunsSpanProcessor(SpanProcessor):
             self._flush_after_outermost(span)
 
     def force_flush(self, timeout_millis: int | None = None) -> bool:
-        """Wait until all spans that have ended so far are exported.
+        """Wait until all spans that have ended so far are exported, and those that are open told.
 
         Args:
             timeout_millis: how long to wait, at most; without it ``OTEL_RUNS_FLUSH_TIMEOUT``.
@@ -130,7 +149,7 @@ class RunsSpanProcessor(SpanProcessor):
             return not self._queue
         done = threading.Event()
         self._queue.append(done)
-        self._wake.set()
+        self._hurry()
         is_done = done.wait(flush_timeout() if timeout_millis is None else timeout_millis / 1000)
         self._raise_if_strict()
         return is_done
@@ -143,7 +162,7 @@ class RunsSpanProcessor(SpanProcessor):
     def start_shutdown(self) -> None:
         """Take no more spans and let the thread export the rest; waits for nothing."""
         self._closed = True
-        self._wake.set()
+        self._hurry()
 
     def finish_shutdown(self, deadline: float) -> None:
         """Wait for the thread until ``deadline`` (of ``time.monotonic()``), then leave it and count what it has left.
@@ -160,6 +179,10 @@ class RunsSpanProcessor(SpanProcessor):
             error = counters.read().last_error
             self._count_dropped(left, f"not stored in time ({error or 'no answer'})")
         self._raise_if_strict()
+
+    def _hurry(self) -> None:
+        self._wake.set()
+        self._stirred.set()
 
     def _flush_after_outermost(self, span: ReadableSpan) -> None:
         if span.context is not None:
@@ -211,16 +234,28 @@ class RunsSpanProcessor(SpanProcessor):
                 _call_at_multiprocessing_exit(self)
 
     def _work(self) -> None:
+        if self._live is not None:
+            self._stirred.wait()
+            self._live.prepare()
+            self._wake.set()  # that took longer than any company
         while True:
-            self._wake.wait(self._schedule_delay)
-            self._wake.clear()
+            self._await_spans()
             is_last = self._closed
             self._drain()
             if is_last:
                 self._exporter.shutdown()
                 return
 
+    def _await_spans(self) -> None:
+        """Sleep while there is nothing to do; then let a few spans come together."""
+        if self._stirred.wait(None if self._live is None else self._live.seconds_left()):
+            self._wake.wait(self._schedule_delay)
+        # Before the queue is looked at: what comes from now on stirs again.
+        self._stirred.clear()
+        self._wake.clear()
+
     def _drain(self) -> None:
+        self._tell_of_open_spans()
         batch: list[ReadableSpan] = []
         while True:
             try:
@@ -252,6 +287,13 @@ class RunsSpanProcessor(SpanProcessor):
                 logger.exception("An exporter failed.")
         self._in_hand = 0
         self._is_full = False
+        self._tell_of_open_spans()
+
+    def _tell_of_open_spans(self) -> None:
+        """Also between two batches: a long queue must not silence the heartbeats."""
+        if self._live is not None and not self._closed:
+            with instrumentation_suppressed():
+                self._live.tell()
 
     def _after_fork_in_child(self) -> None:
         self._is_child = True

@@ -37,6 +37,8 @@ class TraceBatch:
         self.nested: set[str] = set()
         self._root_node: str | None = None
         self._root_is_new = False
+        self._root_is_stored = False
+        """The trace's own run, or the link that says in which keyed run the trace is, as it shall be."""
         self.around: dict[str, str] = {}
         """Nested run -> the run around it."""
         self._links: dict[str, str | None] = {}
@@ -117,7 +119,9 @@ class TraceBatch:
             self._stored_links[link.id] = link
             if link.parent_id is None:
                 self.home, self._root_node = link.run_id, link.id
+                self._root_is_stored = True
         if root is not None and root.run.root_span_id is not None:
+            self._root_is_stored = self._root_is_stored or self.home == self.root_run
             self._root_node = row_id_from_span(self.trace_id, root.run.root_span_id)
         self.nested.update(nested)
 
@@ -214,7 +218,9 @@ class TraceBatch:
     def replaced_parents(self) -> dict[str, str | None]:
         """Presumed parents of stored rows that this batch shows to be others: old -> new."""
         nodes = [node for node, link in self.links.items() if node not in self.nested and link.parent_id is not None]
-        if self.has_plain_root and self._root_node is not None:
+        if self._root_is_stored:
+            pass  # a heartbeat, or an end after a start: all rows know their root, and need not be looked through
+        elif self.has_plain_root and self._root_node is not None:
             nodes.append(self._root_node)
         elif self.has_root:
             nodes.append(self.root_run)

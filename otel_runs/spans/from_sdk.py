@@ -28,7 +28,8 @@ class SdkSpans:
         """One neutral span.
 
         Args:
-            span: a span of any TracerProvider; ``end_time`` may be missing (a span only started).
+            span: a span of any TracerProvider; ``end_time`` may be missing (a span only started). An open span's events
+                and links are left out: its thread may be adding one.
 
         Raises:
             ValueError: the span has no context or no start time; the SDK makes no such span.
@@ -44,6 +45,7 @@ class SdkSpans:
             self._resource = Resource(dict(span.resource.attributes))
             self._sdk_resource = span.resource
         parent = span.parent
+        is_open = span.end_time is None
         scope = span.instrumentation_scope
         return Span(
             _hex(context.trace_id, 16),
@@ -56,8 +58,8 @@ class SdkSpans:
             _STATUSES[span.status.status_code.value],
             span.status.description or None,  # as over OTLP, where nothing and an empty text are one
             _copied(span.attributes),
-            _events(span),
-            _links(span),
+            () if is_open else _events(span),
+            () if is_open else _links(span),
             self._resource,
             scope.name if scope is not None else "",
             parent.is_remote if parent is not None else None,
