@@ -50,6 +50,12 @@ HEARTBEAT: Final = Setting(
     "Seconds between two heartbeats of a run that is open (runs.heartbeat_at). 0: none; then nobody can tell a run "
     "that was killed from one that still runs.",
 )
+SIGNAL_TIMEOUT: Final = Setting(
+    "OTEL_RUNS_SIGNAL_TIMEOUT",
+    "5",
+    "Seconds that a process which dies of SIGTERM or SIGHUP takes, at most, to end its open runs and steps and to have "
+    "them stored; whatever sent the signal waits so long, too. 0: it dies at once, and nothing is ended.",
+)
 STRICT: Final = Setting(
     "OTEL_RUNS_STRICT",
     "false",
@@ -115,6 +121,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     METADATA,
     FLUSH_TIMEOUT,
     HEARTBEAT,
+    SIGNAL_TIMEOUT,
     STRICT,
     LIMIT_ATTRIBUTES,
     LIMIT_EVENTS,

@@ -23,6 +23,7 @@ from otel_runs.export.exporter import RunsSpanExporter, is_strict
 from otel_runs.export.id_generator import TimeOrderedIdGenerator
 from otel_runs.export.open_spans import OpenSpans
 from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
+from otel_runs.export.signals import SignalWatch
 from otel_runs.instrument.stamp import StampProcessor
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Setup:
         self.provider = provider
         self.wanted = wanted
         self.open_spans = OpenSpans()
+        self.signals = SignalWatch(self.open_spans, self._export_at_signal)
         self._processors = processors
 
     def extend_to(self, provider: Joinable) -> None:
@@ -77,7 +79,19 @@ class Setup:
 
         Runs by itself at exit. May be called twice.
         """
-        deadline = time.monotonic() + flush_timeout()
+        self.signals.start_closing()
+        try:
+            self._close(flush_timeout())
+        finally:
+            self.signals.stop()
+
+    def _export_at_signal(self, timeout: float) -> None:
+        # Closed only if time runs out, which then tells what is left: other threads still end spans until the last.
+        if not self.flush(timeout * 0.8):
+            self._close(timeout * 0.1)
+
+    def _close(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
         for processor in self._processors:
             processor.start_shutdown()
         for processor in self._processors:
@@ -131,6 +145,7 @@ def configure(
     with _lock:
         if _setup is None:
             _setup = _set_up(wanted)
+            _setup.signals.start()
             atexit.register(_setup.shutdown)
         else:
             _complain_about_changes(_setup.wanted, wanted)

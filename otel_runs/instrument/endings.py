@@ -3,6 +3,9 @@
 ============================  =========  ==================  =====
 what was raised               status     stop reason         error
 ============================  =========  ==================  =====
+anything, by the handler of   cancelled  signal:SIGTERM      no
+a signal (SIGTERM, SIGHUP,
+SIGINT)
 nothing, ``SystemExit(0)``    success    (completed)         no
 ``skip("unchanged")``         skipped    unchanged           no
 ``TimeoutError``              failed     timeout             yes
@@ -29,6 +32,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from opentelemetry.trace import StatusCode
 
 from otel_runs.attributes import ERROR_TYPE, STATUS, STOP_REASON
+from otel_runs.instrument.interrupts import signal_behind
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -65,6 +69,9 @@ SUCCESS: Final = Ending("success", "completed")
 
 def ending_of(exc: BaseException) -> Ending:
     """The ending that an exception means."""
+    name = None if isinstance(exc, (Skip, GeneratorExit)) else signal_behind(exc)
+    if name is not None:
+        return interrupted_by(name)
     for type_, ending in _ENDINGS:
         if isinstance(exc, type_):
             return ending(exc)
@@ -85,6 +92,11 @@ def mark_exception(span: Span, exc: BaseException) -> None:
 def mark(span: Span, ending: Ending) -> None:
     """Let a span say how it ended, where nothing failed."""
     span.set_attributes({STATUS: ending.status, STOP_REASON: ending.stop_reason})
+
+
+def interrupted_by(signal_name: str) -> Ending:
+    """A signal asked the process to end."""
+    return Ending("cancelled", f"signal:{signal_name}")
 
 
 def skipped(reason: str) -> Ending:
@@ -113,7 +125,7 @@ def _exited(exc: BaseException) -> Ending:
 
 
 def _interrupted(_exc: BaseException) -> Ending:
-    return Ending("cancelled", "signal:SIGINT")
+    return interrupted_by("SIGINT")
 
 
 def _cancelled(_exc: BaseException) -> Ending:

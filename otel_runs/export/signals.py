@@ -1,0 +1,190 @@
+"""SIGTERM and SIGHUP, where the pipeline leaves them to their default: the process still dies of them, and says so.
+
+A Python handler runs in the main thread between two of its instructions, while that thread may hold any lock: a span's,
+a queue's, one of logging. So the handler takes none. Another thread does the work, and the main thread waits for it in
+slices: between them it goes on for a moment, so that it lets go of what the work may be waiting for.
+
+Handlers of others are left alone, those set earlier and those set later; ``instrument/interrupts.py`` knows their
+exceptions. An ignored signal (nohup) stays ignored.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Final
+
+from otel_runs import attributes, settings
+from otel_runs.errors import SettingsError
+from otel_runs.export.open_spans import OpenSpans
+from otel_runs.instrument.endings import interrupted_by
+
+logger = logging.getLogger(__name__)
+
+_NAMES: Final = ("SIGTERM", "SIGHUP", "SIGINT")
+"""Python handles SIGINT itself, by KeyboardInterrupt; its default is there only where somebody has set it so."""
+_FIRST_SLICE: Final = 0.02
+"""Seconds that the main thread stands still at a time; each slice is twice the one before, up to the longest."""
+_LONGEST_SLICE: Final = 0.5
+_MOMENT: Final = 0.005
+"""Seconds that it goes on between two slices."""
+_FIRST_PROCESS: Final = 1
+"""The process id of a container's program. The kernel keeps from it what it has no handler for, also its own kill."""
+
+
+class SignalWatch:
+    """Ends the open spans of this process when a signal ends it."""
+
+    def __init__(self, open_spans: OpenSpans, export: Callable[[float], object]) -> None:
+        """Prepare; nothing is watched yet.
+
+        Args:
+            open_spans: what is to be ended.
+            export: exports what has ended, within so many seconds.
+        """
+        self._open_spans = open_spans
+        self._export = export
+        self._timeout = 0.0
+        self._is_closing = False
+        self._is_over = False
+        self._pending: int | None = None
+        self._pid = 0
+        """The process that is ending by a signal: a forked child has another id."""
+        self._done = _thread.allocate_lock()
+        self._deadline = 0.0
+        self._slice = _FIRST_SLICE
+        self._recalled_by: int | None = None
+
+    def start(self) -> None:
+        """Watch the signals that would end this process by default, and are not waited for by its own code.
+
+        Only in the main thread: Python has it that way. Elsewhere nothing happens, and the signals do what they did.
+        """
+        self._timeout = _signal_timeout()
+        if threading.current_thread() is not threading.main_thread() or self._timeout == 0:
+            return
+        # A process that blocks a signal waits for it itself, as ``otel-runs exec`` does.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if hasattr(signal, "pthread_sigmask") else set()
+        for number in _ending_signals():
+            if signal.getsignal(number) is signal.SIG_DFL and number not in blocked:
+                try:
+                    signal.signal(number, self._handle)
+                except ValueError:  # an interpreter beside the main one
+                    return
+
+    def start_closing(self) -> None:
+        """From now on a signal waits for the end of the set-up, which exports what is left by itself."""
+        self._is_closing = True
+
+    def stop(self) -> None:
+        """Give the signals back their default, and die of the one that came since ``start_closing``."""
+        self._is_over = True
+        _keep_exit_code_of_ctrl_c()
+        if threading.current_thread() is threading.main_thread():
+            for number in _ending_signals():
+                if signal.getsignal(number) == self._handle:
+                    signal.signal(number, signal.SIG_DFL)
+        if self._pending is not None:
+            os.kill(os.getpid(), self._pending)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._is_closing:
+            if self._is_over or self._pending is not None:
+                _die_of(number)
+            self._pending = number
+            return
+        try:
+            if self._pid != os.getpid():
+                self._begin(number)
+            elif self._recalled_by != number:
+                _die_of(number)  # it was asked twice
+            self._recalled_by = None
+            left = self._deadline - time.monotonic()
+            if left <= 0 or self._done.acquire(timeout=min(self._slice, left)):
+                _die_of(number)
+            self._slice = min(self._slice * 2, _LONGEST_SLICE)
+            _thread.start_new_thread(self._recall, (number, _thread.get_ident()))
+        except RuntimeError:  # no thread can be started
+            _die_of(number)
+
+    def _begin(self, number: int) -> None:
+        self._pid = os.getpid()
+        self._done = _thread.allocate_lock()
+        self._done.acquire()
+        self._deadline = time.monotonic() + self._timeout
+        self._slice = _FIRST_SLICE
+        # Not threading.Thread: the interrupted code may hold the lock that it takes.
+        _thread.start_new_thread(self._end, (number,))
+
+    def _end(self, number: int) -> None:
+        """End all open spans and export them. In a thread of its own."""
+        # What this process still does to spans that have ended, in the moments that it has left, is no mistake.
+        logging.getLogger("opentelemetry.sdk.trace").disabled = True
+        name = signal.Signals(number).name
+        ending = interrupted_by(name)
+        told = {
+            attributes.STATUS: ending.status,
+            attributes.STOP_REASON: ending.stop_reason,
+            attributes.STATUS_SOURCE: "signal",
+        }
+        try:
+            for span in reversed(self._open_spans.list_()):  # the innermost first
+                span.set_attributes(told)
+                span.end()
+            self._export(max(0.0, self._deadline - time.monotonic()))
+        except Exception:
+            logger.exception("What was open when %s came could not be stored.", name)
+        finally:
+            self._done.release()
+
+    def _recall(self, number: int, main_thread: int) -> None:
+        """Have the main thread stand still again."""
+        time.sleep(_MOMENT)
+        self._recalled_by = number
+        signal.pthread_kill(main_thread, number)
+
+
+def _keep_exit_code_of_ctrl_c() -> None:
+    """Let a process that an uncaught KeyboardInterrupt ends still die of SIGINT.
+
+    Python remembers the interrupt until the next text is evaluated (``exec``, ``eval``), and what is imported or
+    written at the exit does that: the exit code would be 1, and a shell's loop would go on. So it is told again.
+
+    Source: CPython, Python/pythonrun.c, run_eval_code_obj: ``unhandled_keyboard_interrupt``.
+    """
+    if getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1"):
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102  a text of ours
+
+
+def _signal_timeout() -> float:
+    """Seconds that a signal may take to end the process, at most; a bad setting is logged and the default taken."""
+    try:
+        return settings.read_as(settings.SIGNAL_TIMEOUT, settings.seconds)
+    except SettingsError as exc:
+        logger.error("%s Taking the default.", exc)  # noqa: TRY400  the message says it all
+        return settings.read_as(settings.SIGNAL_TIMEOUT, settings.seconds, {})
+
+
+def _ending_signals() -> list[int]:
+    """The signals that end this process where it has no handler for them."""
+    if not hasattr(signal, "pthread_kill"):  # Windows has no signals, but a console's
+        return []
+    # A container's program is expected to end by SIGTERM, though without a handler it would not.
+    names = ("SIGTERM",) if os.getpid() == _FIRST_PROCESS else _NAMES
+    return [int(getattr(signal, name)) for name in names]
+
+
+def _die_of(number: int) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    if os.getpid() == _FIRST_PROCESS:
+        os._exit(128 + number)
