@@ -48,7 +48,8 @@ JSON_INTRODUCTION = """\
 ## JSON
 
 `--json` prints UTF-8. `tail` prints an array of runs, oldest first; `models` an array of models; both print `[]` where
-there is no history yet. `tail --follow` prints a run as one line each time it appears or changes. `show` prints one run
+there is no history yet. `tail --follow` prints a run as one line each time it appears or changes; `watch` prints
+[lines of its own](watch.md#what-the-words-mean). `show` prints one run
 with more fields: `nested_runs` (an array of runs, at any depth), `model_runs` (an array of model runs, those of nested
 runs among them) and how many `--limit` left out: `hidden_runs`, `hidden_model_runs` and, of these, `hidden_failures`.
 

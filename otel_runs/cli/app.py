@@ -5,7 +5,7 @@ So ``otel-runs --help`` and the completion of a command's name load neither SQLA
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Annotated, Final, cast
 
 import typer
 
@@ -33,6 +33,16 @@ app.add_typer(db_app, name="db")
 Database = Annotated[
     str | None,
     typer.Option("--db", metavar="URL", help="The run database: an SQLAlchemy URL or the path of an SQLite file."),
+]
+POLL_SECONDS: Final = 0.5
+Interval = Annotated[
+    float | None,
+    typer.Option(
+        "--interval",
+        min=0.1,
+        metavar="SECONDS",
+        help=f"Time between two looks at the database. Default: {POLL_SECONDS:g}; longer where a look takes long.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON with all columns instead of a table.")]
 
@@ -110,6 +120,7 @@ def tail(
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Stay and print runs that start or change, until Ctrl-C.")
     ] = False,
+    interval: Interval = None,
     timeout: Annotated[
         float | None,
         typer.Option("--timeout", min=0, metavar="SECONDS", help="With --follow: stop by itself after so long."),
@@ -120,15 +131,17 @@ def tail(
     """List the last runs, the newest at the bottom. Times are UTC.
 
     Steps, tokens and environment are listed where the terminal is wide enough. A running run shows its time so far.
-    With --follow, --json prints one object a line. Ctrl-C ends --follow with exit code 0.
+    With --follow, a run is printed again when its status changes, and --json prints one object a line. A database that
+    goes away is waited for. Ctrl-C ends --follow with exit code 0.
     """
-    from otel_runs.cli.tail import Tail, run_tail
+    from otel_runs.cli.tail import Staying, Tail, run_tail
 
-    if timeout is not None and not follow:
-        msg = "--timeout belongs to --follow; give both or neither"
-        raise typer.BadParameter(msg)
+    for option, given in (("--timeout", timeout), ("--interval", interval)):
+        if given is not None and not follow:
+            msg = f"{option} belongs to --follow; give both or neither"
+            raise typer.BadParameter(msg)
     asked = Tail(limit, tuple(status or ()), name, env, nested, json)
-    run_tail(db or context.obj, asked, follow=follow, timeout=timeout)
+    run_tail(db or context.obj, asked, Staying(interval or POLL_SECONDS, timeout) if follow else None)
 
 
 @app.command()
@@ -169,6 +182,40 @@ def show(
     from otel_runs.cli.show import Show, run_show
 
     run_show(db or context.obj, Show(run_id, limit, exit_status, json))
+
+
+@app.command()
+def watch(
+    context: typer.Context,
+    run_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ID",
+            autocompletion=completion.run_ids,
+            help="The run, as show takes it. Default: the run that started last, of those that are running; "
+            "without one, the next that starts.",
+        ),
+    ] = None,
+    *,
+    interval: Interval = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", min=0, metavar="SECONDS", help="Stop after so long, with exit code 4."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object a line for each change instead of what people read.")
+    ] = False,
+    db: Database = None,
+) -> None:
+    """Watch one run until it has ended: steps done, steps that run now, time so far and time expected.
+
+    What is expected comes from the last 20 successful runs of the same name and environment: the median of their
+    times, and the number of steps of the latest. At the end the run is shown as by show. The exit code says how it
+    ended: 0 if it completed (degraded, too), 3 if it failed or was cancelled.
+    """
+    from otel_runs.cli.watch import Watch, run_watch
+
+    run_watch(db or context.obj, Watch(run_id, interval or POLL_SECONDS, timeout, json))
 
 
 @app.command()

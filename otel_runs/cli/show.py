@@ -73,9 +73,9 @@ def run_show(url: str | None, asked: Show) -> None:
     if asked.json:
         print_json(_json(tree))
     else:
-        _print(tree)
+        print_run(tree)
     if asked.exit_status:
-        raise typer.Exit(_exit_code(run))
+        raise typer.Exit(exit_code_of(run))
 
 
 def _limit(asked: Show) -> int | None:
@@ -84,7 +84,8 @@ def _limit(asked: Show) -> int | None:
     return asked.limit or None
 
 
-def _exit_code(run: StoredRun) -> int:
+def exit_code_of(run: StoredRun) -> int:
+    """The exit code that says how a run ended, or that it has not."""
     if run.status not in TERMINAL_RUN_STATUSES:
         return exits.RUN_NOT_ENDED
     return exits.RUN_FAILED if run.status in {"failed", "cancelled"} else exits.OK
@@ -101,7 +102,8 @@ def _json(tree: RunTree) -> dict[str, object]:
     }
 
 
-def _print(tree: RunTree) -> None:
+def print_run(tree: RunTree) -> None:
+    """Print a run with its steps and its error."""
     console = stdout()
     now = datetime.now(UTC)
     _print_details(console, tree.run, now)

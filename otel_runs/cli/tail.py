@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rich.text import Text
 
 from otel_runs.cli.history import find_history, nothing_yet
+from otel_runs.cli.looking import Looking
 from otel_runs.cli.output import fields, hint, marks, print_json, put, stdout
 from otel_runs.cli.statuses import status_text
 from otel_runs.cli.tables import Column, layout, table
 from otel_runs.cli.text import count, duration, one_line, or_nothing, short_id
 from otel_runs.cli.text import time as time_text
+from otel_runs.query.changes import OPEN_STATUSES, list_runs_by_id, list_states
 from otel_runs.query.filters import RunFilters
 from otel_runs.query.runs import list_runs
 from otel_runs.records import TERMINAL_RUN_STATUSES
@@ -23,12 +25,9 @@ if TYPE_CHECKING:
 
     from otel_runs.cli.output import Marks
     from otel_runs.cli.tables import Layout
+    from otel_runs.query.changes import RunState
     from otel_runs.query.results import StoredRun
     from otel_runs.store.engine import Database
-
-POLL_SECONDS: Final = 0.5
-FOLLOWED: Final = 500
-"""How many of the newest runs are looked at again; one of them that is new or changed is printed."""
 
 COLUMNS: Final = (
     Column("Run ID", at_least=8),
@@ -64,22 +63,30 @@ class Tail(NamedTuple):
         )
 
 
-def run_tail(url: str | None, asked: Tail, *, follow: bool, timeout: float | None) -> None:
+class Staying(NamedTuple):
+    """How to stay and look again."""
+
+    interval: float
+    """Seconds between two looks."""
+    timeout: float | None
+    """Seconds to stay; None: until Ctrl-C."""
+
+
+def run_tail(url: str | None, asked: Tail, staying: Staying | None) -> None:
     """List runs, and stay for more if asked to.
 
     Args:
         url: the run database.
         asked: which runs, and how to print them.
-        follow: whether to stay.
-        timeout: seconds to stay; None until Ctrl-C.
+        staying: None: list them and be done.
 
     Raises:
         StoreError: the database could not be read.
     """
-    if follow:
-        _follow(url, asked, timeout)
-    else:
+    if staying is None:
         _list(url, asked)
+    else:
+        _follow(url, asked, staying)
 
 
 def _list(url: str | None, asked: Tail) -> None:
@@ -112,25 +119,11 @@ def _print_nothing(asked: Tail, why: str) -> None:
         print_json([])
 
 
-def _follow(url: str | None, asked: Tail, timeout: float | None) -> None:
-    ends = None if timeout is None else time.monotonic() + timeout
+def _follow(url: str | None, asked: Tail, staying: Staying) -> None:
     follower = _Follower(asked)
-    database = None
-    try:
-        while True:
-            database = database or find_history(url)
-            if database is None:
-                follower.wait_for_first(url)
-            else:
-                follower.look(database)
-            if ends is not None and time.monotonic() >= ends:
-                return
-            time.sleep(POLL_SECONDS if ends is None else max(0, min(POLL_SECONDS, ends - time.monotonic())))
-    except KeyboardInterrupt:
-        return
-    finally:
-        if database is not None:
-            database.close()
+    # Ctrl-C is how a person says that it is enough.
+    with suppress(KeyboardInterrupt):
+        Looking(url, interval=staying.interval, timeout=staying.timeout).until(follower.look)
 
 
 class _Follower:
@@ -140,22 +133,23 @@ class _Follower:
         self._asked = asked
         self._console = stdout()
         self._layout: Layout | None = None
-        self._seen: dict[str, tuple[str, str]] | None = None
-        self._waiting = False
+        self._seen: dict[str, RunState] | None = None
 
-    def wait_for_first(self, url: str | None) -> None:
-        if not self._waiting:
-            hint(nothing_yet(url))
-            self._waiting = True
-        self._seen = {}
-
-    def look(self, database: Database) -> None:
-        first = self._seen is None
-        seen = self._seen or {}
-        runs = list_runs(database, self._asked.filters(), limit=max(FOLLOWED, self._asked.limit))[::-1]
-        changed = [run for run in runs if seen.get(run.id) != _state(run)]
-        self._seen = {run.id: _state(run) for run in runs}
-        self._print(changed[-self._asked.limit :] if first else changed)
+    def look(self, database: Database) -> bool:
+        """Print what is new. Returns False: it never has seen enough."""
+        filters = self._asked.filters()
+        if self._seen is None:
+            # In this order: what starts between the two is listed.
+            self._seen = {state.id: state for state in list_states(database, filters)}
+            self._print(list_runs(database, filters, limit=self._asked.limit)[::-1])
+            return False
+        open_ids = [state.id for state in self._seen.values() if state.status in OPEN_STATUSES]
+        states = {state.id: state for state in list_states(database, filters, also=open_ids)}
+        changed = [id_ for id_, state in states.items() if self._seen.get(id_) != state]
+        self._seen = states
+        if changed:
+            self._print(list_runs_by_id(database, changed))
+        return False
 
     def _print(self, runs: list[StoredRun]) -> None:
         if self._asked.json:
@@ -168,10 +162,8 @@ class _Follower:
             self._layout = layout(self._console, COLUMNS, rows, boxed=False)
         if self._layout is not None and (rows or header):
             put(self._console, table(self._console, self._layout, rows, header=header))
-
-
-def _state(run: StoredRun) -> tuple[str, str]:
-    return run.status, run.name
+            # What reads a pipe is to have it now, not when a buffer is full.
+            self._console.file.flush()
 
 
 def cells(runs: Sequence[StoredRun], marks: Marks) -> list[list[Text]]:

@@ -75,7 +75,7 @@ def _show(url: URL, apart: str) -> None:
     pipeline = _from_here(PIPELINE)
     asked = url.render_as_string(hide_password=False)
     print(_INTRODUCTION.format(pipeline=pipeline, db=db, apart=apart))
-    run_tail(asked, Tail(10, (), None, None, nested=False, json=False), follow=False, timeout=None)
+    run_tail(asked, Tail(10, (), None, None, nested=False, json=False), None)
     run_show(asked, Show(None, None, exit_status=False, json=False))
     print(_FURTHER.format(pipeline=pipeline, db=db, shell="" if file is None else _SHELL.format(db=db)), end="")
 

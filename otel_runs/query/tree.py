@@ -29,7 +29,7 @@ def get_run_tree(database: Database, run: StoredRun, *, limit: int | None = None
     Raises:
         StoreError: the database could not be read.
     """
-    ids = _ids_below(run.id)
+    ids = ids_below(run.id)
     with database.read() as connection:
         nested = [run_from_row(row) for row in connection.execute(_nested_runs(ids, run.id).limit(limit))]
         model_runs = [StoredModelRun._make(row) for row in connection.execute(_model_runs(ids).limit(limit))]
@@ -60,7 +60,7 @@ def list_model_runs(database: Database, run: StoredRun, *, limit: int | None = N
         return [StoredModelRun._make(row) for row in connection.execute(wanted)]
 
 
-def _ids_below(run_id: str) -> Select[tuple[str]]:
+def ids_below(run_id: str) -> Select[tuple[str]]:
     """The ids of the run and all runs nested in it. UNION, not UNION ALL: a circle of parents comes to an end."""
     below = select(v_runs.c.id).where(v_runs.c.id == run_id).cte("below", recursive=True)
     below = below.union(select(v_runs.c.id).where(v_runs.c.parent_run_id == below.c.id))

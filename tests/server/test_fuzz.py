@@ -145,8 +145,8 @@ def read_everything(url: str, database: Database) -> None:
         for relation in (*metadata.tables, *VIEWS):
             connection.exec_driver_sql(f"SELECT * FROM {relation}").all()
     every = Tail(limit=1000, statuses=(), name=None, environment=None, nested=True, json=True)
-    runs = json_of(lambda: run_tail(url, every, follow=False, timeout=None))
-    printed(lambda: run_tail(url, every._replace(json=False), follow=False, timeout=None))
+    runs = json_of(lambda: run_tail(url, every, None))
+    printed(lambda: run_tail(url, every._replace(json=False), None))
     assert [run["id"] for run in runs] == [run.id for run in reversed(list_runs(database, limit=1000))]
     for run in runs[:SHOWN]:
         show = Show(run["id"], limit=None, exit_status=False, json=True)
