@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -70,14 +72,39 @@ class PostgresServer:
             self._server.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def pause(self) -> None:
+        """Stop the server in order; ``restart`` goes on."""
+        self._server.pause()
+
     def crash(self) -> None:
         """``kill -9``, which leaves it no time to write anything; ``restart`` recovers."""
         self._server.kill()
 
+    def freeze(self) -> None:
+        """Take all processor time away from it (SIGSTOP): it keeps its connections and answers nobody; on Linux."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on after ``freeze``."""
+        self._signal(signal.SIGCONT)
+
     def restart(self) -> None:
-        """Start it again after a crash, on the same port, with what was committed."""
+        """Start it again after ``pause`` or ``crash``, on the same port, with what was committed."""
         self._start()
         self._await()
+
+    def give(self, folder: Path) -> None:
+        """Make the server's user the owner of a folder, for a tablespace."""
+        if self._user is not None:
+            os.chown(folder, self._user, self._user)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server and to the processes of its sessions; itself first, so that it starts no more."""
+        server = self._server.process_id
+        os.kill(server, number)
+        for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
 
     def _start(self) -> None:
         self._server = KeptServer(self._command, folder=self._folder, user=self._user)
