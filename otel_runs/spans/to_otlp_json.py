@@ -1,0 +1,209 @@
+"""OTLP JSON from neutral spans: lines as a Collector's file exporter writes them, which ``from_otlp_json`` reads.
+
+An ended span is a span of traces. An open one is a log record that tells of its start, as ``started.py`` has it, so
+that nobody who reads traces alone is disturbed.
+
+Source: opentelemetry.io/docs/specs/otlp, JSON Protobuf Encoding.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from otel_runs import attributes as key
+from otel_runs.spans.span import Attributes, Event, Link, Resource, Span
+
+Json = dict[str, Any]
+
+_SPANS_A_LINE: Final = 256
+"""What one damaged line may cost, against a resource that is written once a line."""
+_KINDS: Final = {"INTERNAL": 1, "SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
+_STATUSES: Final = {"OK": 1, "ERROR": 2}
+_HAS_IS_REMOTE: Final = 0x100
+_IS_REMOTE: Final = 0x200
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+
+
+class Line(NamedTuple):
+    """One line of a file."""
+
+    text: bytes
+    """With its line feed."""
+    spans: int
+    """How many spans are in it."""
+
+
+def lines_from_spans(spans: Sequence[Span]) -> Iterator[Line]:
+    """The lines that hold these spans: an ExportTraceServiceRequest or ExportLogsServiceRequest each.
+
+    Decoding gives the same spans, but for integers of more than 64 bits, which OTLP does not have: they become text.
+    """
+    for first in range(0, len(spans), _SPANS_A_LINE):
+        part = spans[first : first + _SPANS_A_LINE]
+        ended = [span for span in part if span.end_ns is not None]
+        open_ = [span for span in part if span.end_ns is None]
+        if ended:
+            yield Line(text_from_json(traces_from_spans(ended)) + b"\n", len(ended))
+        if open_:
+            yield Line(text_from_json(logs_from_spans(open_)) + b"\n", len(open_))
+
+
+def text_from_json(document: Json) -> bytes:
+    """The document as one line, without its line feed."""
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:  # half a surrogate pair, or lists in lists in lists
+        return json.dumps(document, separators=(",", ":")).encode()
+
+
+def traces_from_spans(spans: Sequence[Span]) -> Json:
+    """The ExportTraceServiceRequest that holds ended spans."""
+    return _document(spans, "Spans", "spans", lambda span: [_span(span)])
+
+
+def logs_from_spans(spans: Sequence[Span]) -> Json:
+    """The ExportLogsServiceRequest that tells of open spans: of their start, and of their last heartbeat."""
+    return _document(spans, "Logs", "logRecords", _records)
+
+
+def _document(spans: Sequence[Span], signal: str, items: str, encode: Callable[[Span], list[Json]]) -> Json:
+    """Spans below their resources and scopes."""
+    resources: dict[int, tuple[Resource, dict[str, list[Json]]]] = {}
+    for span in spans:
+        # By identity: the spans of a provider share one resource, and to compare attributes would cost more than it
+        # saves.
+        _, scopes = resources.setdefault(id(span.resource), (span.resource, {}))
+        scopes.setdefault(span.scope_name, []).extend(encode(span))
+    return {
+        f"resource{signal}": [
+            {
+                "resource": {"attributes": _pairs(resource.attributes)},
+                f"scope{signal}": [{"scope": {"name": name}, items: found} for name, found in scopes.items()],
+            }
+            for resource, scopes in resources.values()
+        ]
+    }
+
+
+def _span(span: Span) -> Json:
+    found: Json = {
+        "traceId": span.trace_id,
+        "spanId": span.span_id,
+        "name": span.name,
+        "kind": _KINDS[span.kind],
+        "startTimeUnixNano": str(span.start_ns),
+        "endTimeUnixNano": str(span.end_ns),
+    }
+    if span.parent_span_id is not None:
+        found["parentSpanId"] = span.parent_span_id
+    if span.parent_is_remote is not None:
+        found["flags"] = _HAS_IS_REMOTE | (_IS_REMOTE if span.parent_is_remote else 0)
+    if span.attributes:
+        found["attributes"] = _pairs(span.attributes)
+    if span.events:
+        found["events"] = [_event(event) for event in span.events]
+    if span.links:
+        found["links"] = [_link(link) for link in span.links]
+    status: Json = {}
+    if span.status in _STATUSES:
+        status["code"] = _STATUSES[span.status]
+    if span.status_message:
+        status["message"] = span.status_message
+    if status:
+        found["status"] = status
+    return found
+
+
+def _event(event: Event) -> Json:
+    return {"timeUnixNano": str(event.time_ns), "name": event.name, "attributes": _pairs(event.attributes)}
+
+
+def _link(link: Link) -> Json:
+    return {"traceId": link.trace_id, "spanId": link.span_id, "attributes": _pairs(link.attributes)}
+
+
+def _records(span: Span) -> list[Json]:
+    is_run = span.parent_span_id is None or span.attributes.get(key.KIND) == "run"
+    records = [_record(span, key.EVENT_RUN_STARTED if is_run else key.EVENT_STEP_STARTED, span.start_ns, {})]
+    if is_run and span.heartbeat_ns is not None and span.heartbeat_ns > span.start_ns:
+        start: Attributes = {key.SPAN_START: span.start_ns}
+        records.append(_record(span, key.EVENT_RUN_HEARTBEAT, span.heartbeat_ns, start))
+    return records
+
+
+def _record(span: Span, event_name: str, time_ns: int, more: Attributes) -> Json:
+    about: dict[str, object] = {key.SPAN_NAME: span.name, key.SPAN_KIND: span.kind, **more}
+    if span.parent_span_id is not None:
+        about[key.SPAN_PARENT_ID] = span.parent_span_id
+        if span.parent_is_remote is not None:
+            about[key.SPAN_PARENT_IS_REMOTE] = span.parent_is_remote
+    return {
+        "traceId": span.trace_id,
+        "spanId": span.span_id,
+        "timeUnixNano": str(time_ns),
+        "eventName": event_name,
+        "attributes": _pairs({**span.attributes, **about}),
+    }
+
+
+def _pairs(attributes: Attributes) -> list[Json]:
+    return [{"key": name, "value": _value(value)} for name, value in attributes.items()]
+
+
+def _value(value: object) -> Json:
+    encode = _ENCODERS.get(type(value))
+    if encode is not None:
+        return encode(value)
+    # A subclass: an enumeration of texts, for instance.
+    for type_, encode in _ENCODERS.items():
+        if isinstance(value, type_):
+            return encode(value)
+    if isinstance(value, Mapping):
+        return _mapping(value)
+    return _sequence(value) if isinstance(value, Sequence) else {"stringValue": str(value)}
+
+
+def _text(value: Any) -> Json:
+    return {"stringValue": str.__str__(value)}
+
+
+def _integer(value: Any) -> Json:
+    number = int(value)
+    # As text: JavaScript's numbers have 53 bits, so OTLP JSON writes integers of 64 so.
+    return {"intValue" if _SMALLEST <= number <= _LARGEST else "stringValue": str(number)}
+
+
+def _double(value: Any) -> Json:
+    number = float(value)
+    if math.isnan(number):
+        return {"doubleValue": "NaN"}
+    if math.isinf(number):
+        return {"doubleValue": "Infinity" if number > 0 else "-Infinity"}
+    return {"doubleValue": number}
+
+
+def _sequence(values: Any) -> Json:
+    return {"arrayValue": {"values": [_value(item) for item in values]}}
+
+
+def _mapping(values: Any) -> Json:
+    return {"kvlistValue": {"values": [{"key": str(name), "value": _value(item)} for name, item in values.items()]}}
+
+
+_ENCODERS: Final[dict[type, Callable[[Any], Json]]] = {
+    str: _text,
+    bool: lambda value: {"boolValue": value},
+    int: _integer,
+    float: _double,
+    bytes: lambda value: {"bytesValue": base64.b64encode(value).decode()},
+    tuple: _sequence,
+    list: _sequence,
+    dict: _mapping,
+    type(None): lambda _: {},
+}
