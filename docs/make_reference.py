@@ -25,9 +25,9 @@ INTRODUCTION = """\
 
 <!-- Written by docs/make_reference.py from the commands themselves; change them, not this file. -->
 
-`otel-runs` reads the run history; only `exec`, `import`, `demo` and `db upgrade` write to it. The history is, in this
-order, the database of a command's `--db`, of `otel-runs --db`, of the variable `OTEL_RUNS_DB`, or `.otel_runs/runs.db`
-of the project you are in ([settings](settings.md)).
+`otel-runs` reads the run history; only `exec`, `import`, `serve`, `reap`, `demo` and `db upgrade` write to it. The
+history is, in this order, the database of a command's `--db`, of `otel-runs --db`, of the variable `OTEL_RUNS_DB`, or
+`.otel_runs/runs.db` of the project you are in ([settings](settings.md)).
 
 On a terminal, listings are tables fitted to its width. In a file or pipe they are plain columns, every one of them and
 nothing cut off, without colours. `NO_COLOR`, `FORCE_COLOR` and `COLUMNS` are minded. Times are UTC. `-` is NULL: nobody
@@ -52,6 +52,8 @@ there is no history yet. `tail --follow` prints a run as one line each time it a
 [lines of its own](watch.md#what-the-words-mean). `show` prints one run
 with more fields: `nested_runs` (an array of runs, at any depth), `model_runs` (an array of model runs, those of nested
 runs among them) and how many `--limit` left out: `hidden_runs`, `hidden_model_runs` and, of these, `hidden_failures`.
+`reap` prints an object of three arrays of runs, `lost`, `spared` and `heard`, each run with `id`, `trace_id`, `name`,
+`heartbeat_at` and the `reason`.
 
 Fields are always all there; `null` is "not reported". Times are ISO 8601 in UTC with microseconds,
 `2026-01-09T14:23:15.000000Z`. [The tables](sql.md) say what the fields mean. New fields may be added; none is renamed

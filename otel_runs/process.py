@@ -75,6 +75,12 @@ def is_alive(identity: str | None) -> bool | None:
     return True
 
 
+def pid_of(identity: str | None) -> int | None:
+    """The process id that an identity names, for people."""
+    known = _read(identity)
+    return None if known is None else known.pid
+
+
 def _read(identity: str | None) -> _Identity | None:
     parts = (identity or "").split(":")
     if len(parts) != len(_Identity._fields) or not parts[2].isdecimal():

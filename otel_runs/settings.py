@@ -61,6 +61,12 @@ STRICT: Final = Setting(
     "false",
     "true: raise errors of otel_runs inside the pipeline instead of logging and counting them. For tests.",
 )
+LOST_AFTER: Final = Setting(
+    "OTEL_RUNS_LOST_AFTER",
+    "60",
+    "Seconds without a sign of life after which otel-runs serve (0: never) and otel-runs reap declare a run lost. "
+    "Choose several times OTEL_RUNS_HEARTBEAT.",
+)
 LIMIT_ATTRIBUTES: Final = Setting(
     "OTEL_RUNS_LIMIT_ATTRIBUTES",
     "1024",
@@ -123,6 +129,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     HEARTBEAT,
     SIGNAL_TIMEOUT,
     STRICT,
+    LOST_AFTER,
     LIMIT_ATTRIBUTES,
     LIMIT_EVENTS,
     LIMIT_LINKS,

@@ -56,6 +56,8 @@ class Options(NamedTuple):
     """Processes that write; 1: the server's own."""
     log_seconds: float
     """Between two lines in the log that say what came in; 0 writes none."""
+    lost_after: float
+    """Seconds without a sign of life after which a run counts as lost; 0: never."""
 
 
 def options_from_settings(
@@ -83,6 +85,7 @@ def options_from_settings(
         queue_bytes=settings.read_as(settings.SERVER_QUEUE_BYTES, settings.whole_number, environ),
         workers=workers,
         log_seconds=settings.read_as(settings.SERVER_LOG_SECONDS, settings.seconds, environ),
+        lost_after=settings.read_as(settings.LOST_AFTER, settings.seconds, environ),
     )
 
 

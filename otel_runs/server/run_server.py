@@ -18,6 +18,7 @@ from otel_runs.receiver.storing import Storing
 from otel_runs.server.address import Address, cannot_listen, listening_socket
 from otel_runs.server.http_port import HttpPort
 from otel_runs.server.options import Options, Tls
+from otel_runs.server.reaping import Reaping
 from otel_runs.server.run_store import RunStore
 from otel_runs.server.workers import Workers
 
@@ -55,6 +56,9 @@ class RunServer:
         store = self._workers or Storing(self._store.save, options.limits, options.most_bytes)
         self._intake = Intake(store.store, room=room, meters=self._meters, writers=options.workers)
         self._desk = Desk(self._intake, room, self._meters, token=options.token, most_bytes=options.most_bytes)
+        # In this process alone, however many workers there are; but it takes its turn among them.
+        self._reaped = self._store if self._workers is None else RunStore(options.database, self._workers.turns)
+        self._reaping = Reaping(self._reaped.reap, options.lost_after) if options.lost_after else None
         self._probing: asyncio.Task[str | None] | None = None
         self._grpc: grpc.aio.Server | None = None
         self._http: HttpPort | None = None
@@ -89,6 +93,8 @@ class RunServer:
         if self._workers is not None:
             await asyncio.to_thread(self._workers.await_ready)
         self._intake.start()
+        if self._reaping is not None:
+            self._reaping.start()
         http_port = listening.getsockname()[1]
         self._http = HttpPort(http_app(self._desk, self.problem), listening, options.tls)
         self._http.start()
@@ -104,6 +110,8 @@ class RunServer:
             Whether everything that was accepted is committed; the senders of the rest were told to send it again.
         """
         is_done = await asyncio.to_thread(self._intake.stop, STOP_SECONDS)
+        if self._reaping is not None:
+            await asyncio.to_thread(self._reaping.stop)
         # Only now: until here the ports answer what comes with "send again", which is better than no answer.
         if self._grpc is not None:
             await self._grpc.stop(_GRACE_SECONDS)
@@ -113,6 +121,7 @@ class RunServer:
             self._logging.cancel()
         if self._workers is not None:
             await asyncio.to_thread(self._workers.close)
+        await asyncio.to_thread(self._reaped.close)
         await asyncio.to_thread(self._store.close)
         return is_done
 

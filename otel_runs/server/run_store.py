@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 from otel_runs.errors import OtelRunsError, StoreUnavailableError
 from otel_runs.ingest import Ingest
 from otel_runs.ingest.splitting import RefusedSpan, save_splitting
+from otel_runs.reaper.judgement import Judgement
+from otel_runs.reaper.reaper import Reaper
 from otel_runs.spans.span import Span
 from otel_runs.store.engine import Database, open_database
 from otel_runs.store.location import database_url, shown
@@ -55,6 +57,14 @@ class RunStore:
         """Store spans, to disk. As ``save_splitting``."""
         _, ingest = self._open()
         return save_splitting(ingest, spans)
+
+    def reap(self, reaper: Reaper) -> list[Judgement]:
+        """Let a reaper look at the runs.
+
+        Raises:
+            OtelRunsError: the database cannot be used now.
+        """
+        return reaper.look(*self._open())
 
     def problem(self) -> str | None:
         """Why spans cannot be stored now; None if they can. Names no database: whoever asks may not know it."""

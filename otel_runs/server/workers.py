@@ -52,7 +52,7 @@ class Workers:
             msg = f"--workers is {options.workers}; on this platform expected 1, because it has no {exc.name}"
             raise SettingsError(msg) from exc
         self._turns_file = tempfile.NamedTemporaryFile(prefix="otel-runs-turns-")  # noqa: SIM115  closed by close()
-        self._turns = Turns(self._turns_file.name)
+        self.turns: Final = Turns(self._turns_file.name)
         self._replacing = threading.Lock()
         self._is_closed = False
         self._pool = self._new_pool()
@@ -105,7 +105,7 @@ class Workers:
     def _new_pool(self) -> ProcessPoolExecutor:
         # Not forked: this process has threads.
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(self._options.workers, context, _start, (self._options, self._turns))
+        pool = ProcessPoolExecutor(self._options.workers, context, _start, (self._options, self.turns))
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # is inherited, until _start is ready for them
         try:
             for _ in range(self._options.workers):

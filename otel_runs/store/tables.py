@@ -195,9 +195,10 @@ for _column in (
         sqlite_where=_column.is_not(None),
         postgresql_where=_column.is_not(None),
     )
-# The runs that may have to be declared lost: a few of very many.
+# The runs that may have to be declared lost: a few of very many. The status is the same in all of the index; without it
+# SQLite takes the index above, and reads every run whose root is exported elsewhere.
 _LIVES: Final = text("status = 'running' AND heartbeat_at IS NOT NULL")
-Index(None, runs.c.heartbeat_at, sqlite_where=_LIVES, postgresql_where=_LIVES)
+Index(None, runs.c.status, runs.c.heartbeat_at, sqlite_where=_LIVES, postgresql_where=_LIVES)
 Index(None, model_runs.c.run_id)
 Index(None, model_runs.c.model_id, model_runs.c.started_at)
 for _table in (model_runs, span_links):

@@ -16,7 +16,7 @@ LAYERS: list[set[str]] = [
     {"mapping"},
     {"store"},
     {"ingest", "query"},
-    {"instrument", "export", "importer", "launch", "receiver"},
+    {"instrument", "export", "importer", "launch", "reaper", "receiver"},
     {"server"},
     {"cli", "demo"},
 ]
@@ -38,6 +38,7 @@ MUST_NOT_KNOW: dict[str, set[str]] = {
     "instrument": SQL | TERMINAL | STORE | READ_SIDE,
     "export": SQL | TERMINAL | READ_SIDE,
     "importer": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.export"},
+    "reaper": SQL | TERMINAL | OTEL | READ_SIDE,
     "receiver": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.export", "otel_runs.store"},
     "server": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.export"},
     "cli": SQL | OTEL | {"otel_runs.store.tables", "otel_runs.ingest", "otel_runs.mapping"},

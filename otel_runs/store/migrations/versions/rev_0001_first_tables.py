@@ -89,7 +89,8 @@ def _create_runs() -> None:
         where: Any = sa.column(column).is_not(None)
         op.create_index(f"ix_runs_{column}", "runs", [column], sqlite_where=where, postgresql_where=where)
     lives = sa.text("status = 'running' AND heartbeat_at IS NOT NULL")
-    op.create_index("ix_runs_heartbeat_at", "runs", ["heartbeat_at"], sqlite_where=lives, postgresql_where=lives)
+    columns = ["status", "heartbeat_at"]
+    op.create_index("ix_runs_status_heartbeat_at", "runs", columns, sqlite_where=lives, postgresql_where=lives)
 
 
 def _create_models() -> None:

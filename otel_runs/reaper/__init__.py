@@ -1,0 +1,1 @@
+"""Finds the runs that nobody will ever end, and declares them lost."""
