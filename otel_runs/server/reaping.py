@@ -45,7 +45,7 @@ class Reaping:
             self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._reaper.seconds_between_looks):
+        while not self._stopping.is_set():
             try:
                 _tell([each for each in self._look(self._reaper) if each.verdict == "lost"])
                 self._has_failed = False
@@ -56,6 +56,7 @@ class Reaping:
                 self._has_failed = True
             except Exception:
                 logger.exception("Runs could not be looked after; this is a defect.")
+            self._stopping.wait(self._reaper.seconds_between_looks)
 
 
 def _tell(lost: Sequence[Judgement]) -> None:
