@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 from opentelemetry.sdk.trace import Span as SdkSpan
 
 from otel_runs import attributes, settings
+from otel_runs.clock import steady_time_ns
 from otel_runs.errors import SettingsError
 from otel_runs.mapping.facts import facts_from_span
 from otel_runs.process import process_identity
@@ -150,7 +151,7 @@ class LiveSpans:
         """An open span as it is now."""
         # It may end while it is read.
         return self._sdk_spans.span_from_sdk(sdk)._replace(
-            end_ns=None, status="UNSET", status_message=None, heartbeat_ns=time.time_ns() if self._seconds else None
+            end_ns=None, status="UNSET", status_message=None, heartbeat_ns=steady_time_ns() if self._seconds else None
         )
 
     def _note(self, exc: Exception) -> None:
