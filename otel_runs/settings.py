@@ -24,7 +24,7 @@ DB: Final = Setting(
     None,
     "The run database: an SQLAlchemy URL or the path of an SQLite file. "
     "Default: .otel_runs/runs.db in the nearest directory upwards that holds .otel_runs, .git or pyproject.toml, "
-    "else in the working directory.",
+    "else in the working directory. none: pipelines store nothing themselves and send spans to the OTLP endpoint only.",
 )
 TRACE_URL: Final = Setting(
     "OTEL_RUNS_TRACE_URL",

@@ -25,6 +25,7 @@ from otel_runs.export.open_spans import OpenSpans
 from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
 from otel_runs.export.signals import SignalWatch
 from otel_runs.instrument.stamp import StampProcessor
+from otel_runs.store.folder import NO_DATABASE
 
 logger = logging.getLogger(__name__)
 
@@ -125,8 +126,10 @@ def configure(
     neither fails nor waits when the database is away.
 
     Args:
-        url: an SQLAlchemy URL or an SQLite file's path; without it ``OTEL_RUNS_DB``, then the default place.
-        otlp_endpoint: where to send the same spans, Jaeger or a Collector, such as ``http://localhost:4318``.
+        url: an SQLAlchemy URL or an SQLite file's path; without it ``OTEL_RUNS_DB``, then the default place. ``none``:
+            nothing is stored here, and the endpoint below leads to who stores runs.
+        otlp_endpoint: where to send the same spans, Jaeger or a Collector, such as ``http://localhost:4318``. What is
+            open goes there too, as log records, if it takes them.
             ``OTEL_EXPORTER_OTLP_PROTOCOL`` chooses ``http/protobuf`` (default) or ``grpc``. Where the provider is ours,
             ``OTEL_EXPORTER_OTLP_ENDPOINT`` has the same effect, unless ``OTEL_TRACES_EXPORTER`` leaves ``otlp`` out.
         service_name: what runs are called until their root is known, and what Jaeger lists. Without it the standard
@@ -199,8 +202,8 @@ def _set_up(wanted: Wanted) -> Setup:
 def _set_up_provider(wanted: Wanted) -> Setup:
     # Not shutdown_on_exit: the SDK waits for one processor after the other, Setup.shutdown for all at once.
     provider = TracerProvider(resource=_resource(wanted), id_generator=TimeOrderedIdGenerator(), shutdown_on_exit=False)
-    exporters: list[SpanExporter] = [RunsSpanExporter(wanted.url)]
-    exporters += _other_exporters(wanted.otlp_endpoint)
+    others = _other_exporters(wanted.otlp_endpoint)
+    exporters = [*_database_exporters(wanted, others), *others]
     setup = Setup(provider, _queues(exporters), wanted)
     setup.extend_to(provider)
     trace.set_tracer_provider(provider)
@@ -214,10 +217,21 @@ def _exporters_to_join(provider: Joinable, wanted: Wanted) -> list[SpanExporter]
             "of a tracer provider that is set cannot change. Give them to the provider's Resource, or set "
             "OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=... before."
         )
-    exporters: list[SpanExporter] = [] if _stores_runs(provider) else [RunsSpanExporter(wanted.url)]
-    if wanted.otlp_endpoint:
-        exporters.append(_otlp_exporter(wanted.otlp_endpoint))
-    return exporters
+    others: list[SpanExporter] = [_otlp_exporter(wanted.otlp_endpoint)] if wanted.otlp_endpoint else []
+    return others if _stores_runs(provider) else [*_database_exporters(wanted, others), *others]
+
+
+def _database_exporters(wanted: Wanted, others: list[SpanExporter]) -> list[SpanExporter]:
+    """The exporter to the run database, or none where runs are stored elsewhere."""
+    if (wanted.url or settings.read(settings.DB)) != NO_DATABASE:
+        return [RunsSpanExporter(wanted.url)]
+    if not others:
+        _complain(
+            "The run database is 'none' and there is no OTLP endpoint, so no run will be stored anywhere; expected "
+            "configure('none', otlp_endpoint='http://localhost:4318') or, where the provider is ours, "
+            "OTEL_EXPORTER_OTLP_ENDPOINT. Name an endpoint, or a database."
+        )
+    return []
 
 
 def _queues(exporters: list[SpanExporter]) -> tuple[RunsSpanProcessor, ...]:
@@ -244,17 +258,9 @@ def _other_exporters(otlp_endpoint: str | None) -> list[SpanExporter]:
 
 
 def _otlp_exporter(endpoint: str | None) -> SpanExporter:
-    """An OTLP exporter; without an endpoint the standard variables say where to."""
-    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-    if protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+    from otel_runs.export.otlp import otlp_exporter  # imports protobuf, which who has no endpoint does not need
 
-        return GrpcExporter(endpoint=endpoint)
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
-
-    if endpoint is not None and not endpoint.endswith("/v1/traces"):
-        endpoint = endpoint.rstrip("/") + "/v1/traces"
-    return HttpExporter(endpoint=endpoint)
+    return otlp_exporter(endpoint)
 
 
 def _exporter_by_name(name: str) -> SpanExporter | None:

@@ -135,6 +135,11 @@ def read_columns(attributes: Attributes, keep: tuple[str, ...] = ()) -> dict[str
     return found
 
 
+def is_read(name: str) -> bool:
+    """Whether an attribute of this key fills a column, whatever patterns there are."""
+    return name in _SLOTS or name.startswith(key.METADATA_PREFIX)
+
+
 def _metadata_name(name: str, keep: tuple[str, ...]) -> str | None:
     """The name under which an attribute is kept in the metadata; None if it is not."""
     if name.startswith(key.METADATA_PREFIX):

@@ -12,6 +12,8 @@ from otel_runs.errors import SettingsError
 
 FOLDER: Final = ".otel_runs"
 FILE: Final = "runs.db"
+NO_DATABASE: Final = "none"
+"""Instead of a database: a process that stores nothing itself, and sends its spans elsewhere."""
 _PROJECT_MARKS: Final = (FOLDER, ".git", "pyproject.toml")
 _RELATIVE_SQLITE: Final = re.compile(r"(sqlite(?:\+pysqlite)?:///)(?![/:?]|file:|$)(.*)", re.DOTALL)
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+]+:")
@@ -24,7 +26,8 @@ def settled_url(url: str | os.PathLike[str] | None = None) -> str:
         url: as `database_url` takes it.
 
     Returns:
-        A URL or an absolute path; a text that is neither comes back as it is, for `database_url` to refuse.
+        A URL or an absolute path; a text that is neither comes back as it is, for `database_url` to refuse. So does
+        ``none``.
 
     Raises:
         SettingsError: the working directory cannot be read, and the place depends on it.
@@ -34,6 +37,8 @@ def settled_url(url: str | os.PathLike[str] | None = None) -> str:
     if url is None:
         return str(default_file(FILE))
     text = os.fspath(url)
+    if text == NO_DATABASE:
+        return text
     relative = _RELATIVE_SQLITE.fullmatch(text)
     try:
         if relative is not None:

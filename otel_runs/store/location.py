@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from otel_runs import settings
 from otel_runs.errors import SettingsError
-from otel_runs.store.folder import FILE, default_file
+from otel_runs.store.folder import FILE, NO_DATABASE, default_file
 
 _DRIVERS: Final = {
     "sqlite": "sqlite",
@@ -53,6 +53,12 @@ def database_url(url: str | os.PathLike[str] | URL | None = None) -> URL:
     if isinstance(url, URL):
         return _supported(url)
     text = os.fspath(url)
+    if text == NO_DATABASE:
+        msg = (
+            f"the run database is {text!r}, so runs are stored elsewhere, for instance where the Collector sends them; "
+            f"name that database, or a file of this name as ./{text}; {_ALLOWED}"
+        )
+        raise SettingsError(msg)
     if "://" in text:
         return _supported(_parsed(text))
     if isinstance(url, str) and _SCHEME.match(text):
