@@ -16,9 +16,9 @@ class Stats(NamedTuple):
     spans_stored: int = 0
     """Spans whose transaction was committed."""
     spans_failed: int = 0
-    """Spans that an exporter of ours gave up: refused, or not stored within its time."""
+    """Spans that an exporter of ours gave up and could not even keep in the spool or in quarantine."""
     spans_dropped: int = 0
-    """Spans that never reached an exporter: the queue was full, or the process ended before its turn."""
+    """Spans that are gone: the queue was full or the process ended, and the spool was full, failing or off."""
     unrecorded: int = 0
     """Values and uses of ``run``, ``step`` and ``record`` that could not be recorded."""
     export_errors: int = 0
@@ -26,6 +26,10 @@ class Stats(NamedTuple):
     last_error: str | None = None
     """Type and message of the latest of these failures."""
     last_error_at: datetime | None = None
+    spans_spooled: int = 0
+    """Spans that could not be stored in time and were put in the spool, to be stored later."""
+    spans_quarantined: int = 0
+    """Spans that can never be stored and were put in quarantine."""
 
 
 class Counters:
@@ -40,7 +44,15 @@ class Counters:
         self._stats = Stats()
 
     def add(
-        self, *, received: int = 0, stored: int = 0, failed: int = 0, dropped: int = 0, unrecorded: int = 0
+        self,
+        *,
+        received: int = 0,
+        stored: int = 0,
+        failed: int = 0,
+        dropped: int = 0,
+        unrecorded: int = 0,
+        spooled: int = 0,
+        quarantined: int = 0,
     ) -> None:
         """Add numbers of spans, and of what could not be recorded on one."""
         with self._lock:
@@ -51,6 +63,8 @@ class Counters:
                 spans_failed=now.spans_failed + failed,
                 spans_dropped=now.spans_dropped + dropped,
                 unrecorded=now.unrecorded + unrecorded,
+                spans_spooled=now.spans_spooled + spooled,
+                spans_quarantined=now.spans_quarantined + quarantined,
             )
 
     def add_error(self, error: BaseException) -> None:

@@ -67,6 +67,24 @@ LOST_AFTER: Final = Setting(
     "Seconds without a sign of life after which otel-runs serve (0: never) and otel-runs reap declare a run lost. "
     "Choose several times OTEL_RUNS_HEARTBEAT.",
 )
+SPOOL: Final = Setting(
+    "OTEL_RUNS_SPOOL",
+    None,
+    "A folder for spans that cannot be stored now, or off. Default: beside the database (runs.db-spool), of a database "
+    "on a server .otel_runs/spool of the project one is in.",
+)
+SPOOL_FSYNC: Final = Setting(
+    "OTEL_RUNS_SPOOL_FSYNC",
+    "batch",
+    "When the spool waits for the disk: batch, after each batch of spans, so that they survive a power failure; or "
+    "never, which survives the end of the process, however it ends.",
+)
+SPOOL_MAX_BYTES: Final = Setting(
+    "OTEL_RUNS_SPOOL_MAX_BYTES",
+    "1073741824",
+    "Bytes that the spool of one database may take, those in quarantine included. Above, new spans are dropped, "
+    "counted and told; the oldest are kept.",
+)
 LIMIT_ATTRIBUTES: Final = Setting(
     "OTEL_RUNS_LIMIT_ATTRIBUTES",
     "1024",
@@ -130,6 +148,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     SIGNAL_TIMEOUT,
     STRICT,
     LOST_AFTER,
+    SPOOL,
+    SPOOL_FSYNC,
+    SPOOL_MAX_BYTES,
     LIMIT_ATTRIBUTES,
     LIMIT_EVENTS,
     LIMIT_LINKS,

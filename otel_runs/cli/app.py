@@ -14,6 +14,7 @@ from otel_runs.cli.exec import exec_command
 from otel_runs.cli.exits import ErrorsToExitCodes
 from otel_runs.cli.importing import import_command
 from otel_runs.cli.reap import reap_command
+from otel_runs.cli.replay import replay_command
 from otel_runs.cli.serve import serve_command
 from otel_runs.query.results import MODEL_ORDERS, ModelOrder
 from otel_runs.records import RUN_STATUSES
@@ -249,6 +250,7 @@ app.command(
 )(exec_command)
 
 app.command("import")(import_command)
+app.command("replay")(replay_command)
 app.command("serve")(serve_command)
 app.command("reap")(reap_command)
 

@@ -21,8 +21,12 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 from otel_runs import settings
 from otel_runs.counters import counters
 from otel_runs.errors import OtelRunsError, SettingsError, StoreUnavailableError
+from otel_runs.export.spooling import into_database, spool_of_database
 from otel_runs.spans.from_sdk import SdkSpans
 from otel_runs.spans.span import Span
+from otel_runs.spool.keeper import Keeper
+from otel_runs.spool.replay import Save
+from otel_runs.spool.spool import Quarantined
 from otel_runs.store.folder import settled_url
 from otel_runs.store.forks import OPENING_PATIENCE_SECONDS, fork_gate
 
@@ -47,7 +51,8 @@ class RunsSpanExporter(SpanExporter):
     Nothing is opened before the first span (behind ``RunsSpanProcessor``: starts; behind others: is exported), so
     making one neither fails nor waits, and a forked child opens its own connection. A failure never reaches the
     pipeline: it is logged once a cause, counted (``otel_runs.stats()``), and its end is logged too. With
-    ``OTEL_RUNS_STRICT=true`` it is raised instead.
+    ``OTEL_RUNS_STRICT=true`` it is raised as well. Spans that cannot be stored now are kept in a spool and stored
+    later; those that can never be stored are put in quarantine.
     """
 
     def __init__(self, url: str | os.PathLike[str] | None = None, *, retry_seconds: float = RETRY_SECONDS) -> None:
@@ -62,6 +67,7 @@ class RunsSpanExporter(SpanExporter):
         self._sdk_spans = SdkSpans()
         self._causes: set[str] = set()
         self._failures = 0
+        self._keeper = _keeper_of(self._url)
         self._start_unopened()
         _exporters.add(self)
 
@@ -86,19 +92,35 @@ class RunsSpanExporter(SpanExporter):
         """
         counters.add(received=len(spans))
         with self._exporting, instrumentation_suppressed():
-            try:
-                refused = self._save([self._sdk_spans.span_from_sdk(span) for span in spans])
-            except Exception as exc:
-                self._give_up(len(spans), exc)
-                if is_strict():
-                    raise
-                return SpanExportResult.FAILURE
-            counters.add(stored=len(spans) - len(refused))
-            if refused:
-                self._give_up(len(refused), refused[0].error)
-                if is_strict():
-                    raise refused[0].error
-        return SpanExportResult.FAILURE if refused else SpanExportResult.SUCCESS
+            error = self._export(spans)
+        if error is None:
+            return SpanExportResult.SUCCESS
+        if is_strict():
+            raise error
+        return SpanExportResult.FAILURE
+
+    @property
+    def is_spooling(self) -> bool:
+        """Whether spans that cannot be stored are kept for later (``OTEL_RUNS_SPOOL``)."""
+        return self._keeper is not None
+
+    def spool(self, spans: Sequence[ReadableSpan], *, patience: float | None = None) -> bool:
+        """Keep spans for later instead of storing them; from any thread, also while a batch is being stored.
+
+        Args:
+            spans: ended.
+            patience: seconds to wait while another thread writes to the spool.
+
+        Returns:
+            False if that took longer, or the spool is off: nothing was done.
+        """
+        if self._keeper is None:
+            return False
+        sdk_spans = SdkSpans()  # ours belongs to the exporting thread
+        if not self._keeper.keep([sdk_spans.span_from_sdk(span) for span in spans], patience=patience):
+            return False
+        counters.add(received=len(spans))
+        return True
 
     def prepare(self) -> None:
         """Open the database. If that fails, the first batch tries again, and tells."""
@@ -109,11 +131,13 @@ class RunsSpanExporter(SpanExporter):
         """Store open spans as running, in one attempt that is not counted: their ends will be.
 
         Returns:
-            Whether the database took what it can take.
+            Whether the database took what it can take, or is known to be away, so that they are spooled.
         """
         if not spans:
             return True
         with self._exporting, instrumentation_suppressed():
+            if self._keeper is not None and self._keeper.outage is not None:
+                return self._keeper.keep(spans)
             try:
                 refused = self._opened()(spans)
             except Exception as exc:  # noqa: BLE001  the spans' ends will tell, if it is still so
@@ -135,9 +159,32 @@ class RunsSpanExporter(SpanExporter):
         """Stop trying again, let a batch that is being written finish, and close the database. May be called twice."""
         self._closing.set()
         with self._exporting:
+            if self._keeper is not None:
+                self._keeper.close()
             if self._database is not None:
                 self._database.close()
             self._database = self._store = None
+
+    def _export(self, spans: Sequence[ReadableSpan]) -> Exception | None:
+        """Store a batch, or keep it for later; why it is not stored whole, None if it is."""
+        found: list[Span] = []
+        try:
+            found += [self._sdk_spans.span_from_sdk(span) for span in spans]
+            outage = self._keeper.outage if self._keeper is not None and not is_strict() else None
+            if self._keeper is not None and outage is not None:
+                self._keeper.keep(found)
+                return outage
+            refused = self._save(found)
+        except Exception as exc:  # noqa: BLE001  telemetry never breaks the pipeline
+            self._give_up(len(spans), found, exc)
+            return exc
+        counters.add(stored=len(found) - len(refused))
+        if refused:
+            self._refuse(refused)
+            return refused[0].error
+        if self._keeper is not None:
+            self._keeper.note_success()
+        return None
 
     def _save(self, spans: Sequence[Span]) -> list[RefusedSpan]:
         """Write the batch, pausing between attempts, and return what the database will never take.
@@ -175,19 +222,40 @@ class RunsSpanExporter(SpanExporter):
                 self._store = partial(save_splitting, Ingest(self._database))
         return self._store
 
-    def _give_up(self, spans: int, error: Exception) -> None:
-        """Count what is not stored, and say why, once a cause. A spool that keeps the spans for later belongs here."""
+    def _give_up(self, received: int, found: Sequence[Span], error: Exception) -> None:
+        """Keep a batch for later; where that is not possible, count it as failed.
+
+        A wrong URL is another database than the right one: what was meant for it has nowhere to go.
+        """
+        if self._keeper is not None and found and not isinstance(error, SettingsError):
+            self._keeper.keep(found, error)
+            self._tell(received, error, f"They are kept in {self._keeper.spool.folder} until they can be.")
+        else:
+            counters.add(failed=received)
+            self._tell(received, error, "They are lost.")
+
+    def _refuse(self, refused: Sequence[RefusedSpan]) -> None:
+        """Put what the database will never take in quarantine; where that is not possible, count it as failed."""
+        found = [Quarantined(each.span, each.reason) for each in refused]
+        if self._keeper is not None and self._keeper.spool.quarantine(found):
+            self._tell(len(refused), refused[0].error, "They are kept in quarantine.")
+        else:
+            counters.add(failed=len(refused))
+            self._tell(len(refused), refused[0].error, "They are lost.")
+
+    def _tell(self, spans: int, error: Exception, what_now: str) -> None:
+        """Count a failure, and say why, once a cause."""
         self._failures += 1
         counters.add_error(error)
-        counters.add(failed=spans)
         cause = f"{type(error).__name__}: {error}"
         if cause in self._causes or len(self._causes) >= _MOST_CAUSES:
             return
         self._causes.add(cause)
         logger.error(
-            "%d spans could not be stored: %s. The pipeline goes on; otel_runs.stats() counts; not said again.",
+            "%d spans could not be stored: %s. %s The pipeline goes on; otel_runs.stats() counts; not said again.",
             spans,
             cause,
+            what_now,
             exc_info=None if isinstance(error, OtelRunsError) else error,
         )
 
@@ -200,6 +268,8 @@ class RunsSpanExporter(SpanExporter):
     def _after_fork_in_child(self) -> None:
         if self._database is not None:
             _left_to_parents.append(self._database)
+        if self._keeper is not None:
+            self._keeper.start_afresh()
         self._start_unopened()
 
 
@@ -236,6 +306,24 @@ def _kept_place(url: str | os.PathLike[str] | None) -> str | os.PathLike[str] | 
         return settled_url(url)
     except SettingsError:
         return url  # told by the export, which has a way to tell
+
+
+def _keeper_of(url: str | os.PathLike[str] | None) -> Keeper | None:
+    """Who keeps what cannot be stored; None where that is turned off or set to what cannot be used."""
+    try:
+        spool = spool_of_database(url)
+    except SettingsError as exc:
+        logger.error("%s Spans that cannot be stored will be lost.", exc)  # noqa: TRY400  the message says it all
+        return None
+    if spool is None:
+        return None
+
+    @contextmanager
+    def opening() -> Generator[Save]:
+        with instrumentation_suppressed(), into_database(url) as save:
+            yield save
+
+    return Keeper(spool, opening)
 
 
 def _pauses() -> Iterator[float]:

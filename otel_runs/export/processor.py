@@ -19,6 +19,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 from opentelemetry.context import Context
@@ -30,6 +31,7 @@ from otel_runs.counters import counters
 from otel_runs.errors import SettingsError
 from otel_runs.export.exporter import instrumentation_suppressed, is_strict
 from otel_runs.export.live import LiveExporter, LiveSpans
+from otel_runs.export.spooling import SpoolsSpans
 from otel_runs.export.workers import is_worker
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,12 @@ MAX_QUEUE_SIZE: Final = 65_536
 """Spans; some 100 MB when the database stands still."""
 MAX_BATCH_SIZE: Final = 2_000
 """Spans a transaction; larger ones gain nothing (133,000 rows a second against 127,000 at 512)."""
+_SPILLED_AT_ONCE: Final = 64
+"""Spans that a full queue spools while the pipeline waits: a millisecond."""
+_SPILL_PATIENCE: Final = 0.002
+"""Seconds to wait for another thread that writes to the spool."""
+_LAST_SPILL_PATIENCE: Final = 2.0
+"""As above, at the end of the process."""
 SCHEDULE_DELAY: Final = 0.2
 """Seconds that a span waits, at most, for company: started ones are to be in the tables within half a second."""
 
@@ -46,8 +54,9 @@ class RunsSpanProcessor(SpanProcessor):
     """Queues ended spans and hands them to an exporter in batches, from a thread of its own.
 
     The pipeline never waits for the exporter, except at the end and for a bounded time. When the queue is full the
-    oldest span makes room, because a run's own span comes last. What is dropped is counted and told. While no span
-    starts or ends, and no run is open, the thread sleeps.
+    oldest spans make room, because a run's own span comes last: they go to the exporter's spool, and so does what is
+    left at the end. Only where that cannot be are spans dropped, which is counted and told. While no span starts or
+    ends, and no run is open, the thread sleeps.
     """
 
     def __init__(
@@ -80,8 +89,8 @@ class RunsSpanProcessor(SpanProcessor):
         """The state of a processor that has seen nothing yet: a new one, or one in a forked child."""
         self._queue: deque[ReadableSpan | threading.Event] = deque()
         """Ended spans; an event asks to be told when all before it are exported."""
-        self._in_hand = 0
-        """How many spans the exporter is busy with."""
+        self._in_hand: list[ReadableSpan] = []
+        """The spans that the exporter is busy with."""
         self._live = LiveSpans(self._exporter) if isinstance(self._exporter, LiveExporter) else None
         self._stirred = threading.Event()
         """A span has started or ended."""
@@ -175,9 +184,14 @@ class RunsSpanProcessor(SpanProcessor):
             return
         worker.join(max(0.0, deadline - time.monotonic()))
         if worker.is_alive():
-            left = self._in_hand + sum(not isinstance(item, threading.Event) for item in list(self._queue))
+            # What is in the worker's hands may be stored yet; to store it twice changes nothing.
+            left = [*self._in_hand, *_spans_among(self._oldest(len(self._queue)))]
             error = counters.read().last_error
-            self._count_dropped(left, f"not stored in time ({error or 'no answer'})")
+            reason = f"not stored in time ({error or 'no answer'})"
+            if not self._spool(left, patience=_LAST_SPILL_PATIENCE):
+                self._count_dropped(len(left), reason)
+            elif left:
+                logger.error("%d spans are %s; they wait in the spool.", len(left), reason)
         self._raise_if_strict()
 
     def _hurry(self) -> None:
@@ -194,20 +208,42 @@ class RunsSpanProcessor(SpanProcessor):
             self._is_stalled = not self.force_flush()
 
     def _make_room(self) -> None:
-        try:
-            oldest = self._queue.popleft()
-        except IndexError:  # the worker was faster
-            return
-        if isinstance(oldest, threading.Event):
-            oldest.set()
-            return
-        counters.add(dropped=1)
+        """Spool some of the oldest spans, in a millisecond or so; where nothing can be spooled, drop the oldest."""
+        spills = isinstance(self._exporter, SpoolsSpans) and self._exporter.is_spooling
         if not self._is_full:
             self._is_full = True
+            what_now = "spooled" if spills else "dropped"
             logger.error(
-                "More than %d spans wait to be stored; the oldest are dropped. otel_runs.stats() counts them.",
+                "More than %d spans wait to be stored; the oldest are %s. otel_runs.stats() counts them.",
                 self._max_queue_size,
+                what_now,
             )
+        items = self._oldest(_SPILLED_AT_ONCE if spills else 1)
+        spans = _spans_among(items)
+        if not self._spool(spans, patience=_SPILL_PATIENCE):
+            if spills and len(self._queue) < 2 * self._max_queue_size:
+                self._queue.extendleft(reversed(items))  # another thread is writing; soon it will not be
+                return
+            counters.add(dropped=len(spans))
+        for item in items:
+            if isinstance(item, threading.Event):
+                item.set()
+
+    def _oldest(self, most: int) -> list[ReadableSpan | threading.Event]:
+        found: list[ReadableSpan | threading.Event] = []
+        with suppress(IndexError):  # the worker was faster
+            while len(found) < most:
+                found.append(self._queue.popleft())
+        return found
+
+    def _spool(self, spans: list[ReadableSpan], *, patience: float | None = None) -> bool:
+        """Keep spans on disk instead of exporting them; False if that cannot be."""
+        exporter = self._exporter
+        try:
+            return not spans or (isinstance(exporter, SpoolsSpans) and exporter.spool(spans, patience=patience))
+        except Exception:  # spans that no SDK makes
+            logger.exception("Spans could not be spooled.")
+            return False
 
     def _count_dropped(self, count: int, reason: str) -> None:
         if count:
@@ -277,7 +313,7 @@ class RunsSpanProcessor(SpanProcessor):
     def _export(self, batch: list[ReadableSpan]) -> None:
         if not batch:
             return
-        self._in_hand = len(batch)
+        self._in_hand = batch
         try:
             with instrumentation_suppressed():
                 self._exporter.export(batch)
@@ -285,7 +321,7 @@ class RunsSpanProcessor(SpanProcessor):
             self._error = exc
             if not is_strict():
                 logger.exception("An exporter failed.")
-        self._in_hand = 0
+        self._in_hand = []
         self._is_full = False
         self._tell_of_open_spans()
 
@@ -298,6 +334,10 @@ class RunsSpanProcessor(SpanProcessor):
     def _after_fork_in_child(self) -> None:
         self._is_child = True
         self._start_empty()
+
+
+def _spans_among(items: list[ReadableSpan | threading.Event]) -> list[ReadableSpan]:
+    return [item for item in items if not isinstance(item, threading.Event)]
 
 
 def flush_timeout() -> float:

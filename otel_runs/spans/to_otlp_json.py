@@ -35,14 +35,15 @@ class Line(NamedTuple):
 
     text: bytes
     """With its line feed."""
-    spans: int
-    """How many spans are in it."""
+    ended: int
+    """How many ended spans are in it."""
 
 
 def lines_from_spans(spans: Sequence[Span]) -> Iterator[Line]:
     """The lines that hold these spans: an ExportTraceServiceRequest or ExportLogsServiceRequest each.
 
-    Decoding gives the same spans, but for integers of more than 64 bits, which OTLP does not have: they become text.
+    Decoding gives the same spans, but for integers of more than 64 bits, which OTLP does not have: they become text. A
+    started run always comes back with a heartbeat, a started step never.
     """
     for first in range(0, len(spans), _SPANS_A_LINE):
         part = spans[first : first + _SPANS_A_LINE]
@@ -51,7 +52,7 @@ def lines_from_spans(spans: Sequence[Span]) -> Iterator[Line]:
         if ended:
             yield Line(text_from_json(traces_from_spans(ended)) + b"\n", len(ended))
         if open_:
-            yield Line(text_from_json(logs_from_spans(open_)) + b"\n", len(open_))
+            yield Line(text_from_json(logs_from_spans(open_)) + b"\n", 0)
 
 
 def text_from_json(document: Json) -> bytes:
@@ -64,22 +65,22 @@ def text_from_json(document: Json) -> bytes:
 
 def traces_from_spans(spans: Sequence[Span]) -> Json:
     """The ExportTraceServiceRequest that holds ended spans."""
-    return _document(spans, "Spans", "spans", lambda span: [_span(span)])
+    return _document(spans, "Spans", "spans", _span)
 
 
 def logs_from_spans(spans: Sequence[Span]) -> Json:
-    """The ExportLogsServiceRequest that tells of open spans: of their start, and of their last heartbeat."""
-    return _document(spans, "Logs", "logRecords", _records)
+    """The ExportLogsServiceRequest that tells of open spans: of their start, or of a run's last heartbeat."""
+    return _document(spans, "Logs", "logRecords", _record)
 
 
-def _document(spans: Sequence[Span], signal: str, items: str, encode: Callable[[Span], list[Json]]) -> Json:
+def _document(spans: Sequence[Span], signal: str, items: str, encode: Callable[[Span], Json]) -> Json:
     """Spans below their resources and scopes."""
     resources: dict[int, tuple[Resource, dict[str, list[Json]]]] = {}
     for span in spans:
         # By identity: the spans of a provider share one resource, and to compare attributes would cost more than it
         # saves.
         _, scopes = resources.setdefault(id(span.resource), (span.resource, {}))
-        scopes.setdefault(span.scope_name, []).extend(encode(span))
+        scopes.setdefault(span.scope_name, []).append(encode(span))
     return {
         f"resource{signal}": [
             {
@@ -128,17 +129,13 @@ def _link(link: Link) -> Json:
     return {"traceId": link.trace_id, "spanId": link.span_id, "attributes": _pairs(link.attributes)}
 
 
-def _records(span: Span) -> list[Json]:
+def _record(span: Span) -> Json:
+    about: dict[str, object] = {key.SPAN_NAME: span.name, key.SPAN_KIND: span.kind}
     is_run = span.parent_span_id is None or span.attributes.get(key.KIND) == "run"
-    records = [_record(span, key.EVENT_RUN_STARTED if is_run else key.EVENT_STEP_STARTED, span.start_ns, {})]
+    event_name, time_ns = key.EVENT_RUN_STARTED if is_run else key.EVENT_STEP_STARTED, span.start_ns
     if is_run and span.heartbeat_ns is not None and span.heartbeat_ns > span.start_ns:
-        start: Attributes = {key.SPAN_START: span.start_ns}
-        records.append(_record(span, key.EVENT_RUN_HEARTBEAT, span.heartbeat_ns, start))
-    return records
-
-
-def _record(span: Span, event_name: str, time_ns: int, more: Attributes) -> Json:
-    about: dict[str, object] = {key.SPAN_NAME: span.name, key.SPAN_KIND: span.kind, **more}
+        event_name, time_ns = key.EVENT_RUN_HEARTBEAT, span.heartbeat_ns
+        about[key.SPAN_START] = span.start_ns
     if span.parent_span_id is not None:
         about[key.SPAN_PARENT_ID] = span.parent_span_id
         if span.parent_is_remote is not None:

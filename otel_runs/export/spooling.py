@@ -1,0 +1,122 @@
+"""Which spool belongs to which database, and the way back from it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol, runtime_checkable
+from urllib.parse import parse_qsl, urlencode
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from otel_runs import settings
+from otel_runs.spool.replay import Save
+from otel_runs.spool.spool import Quarantined, Spool
+from otel_runs.store.folder import default_file, settled_url
+from otel_runs.store.forks import OPENING_PATIENCE_SECONDS, fork_gate
+
+SPOOL: Final = "spool"
+_OFF: Final = "off"
+_URL: Final = re.compile(r"([\w+]+)://(?:([^:/@]*)(?::(.*?))?@)?([^?@]*)(?:\?(.*))?", re.DOTALL)
+_SQLITE: Final = re.compile(r"sqlite(?:\+pysqlite)?:///([^?]*).*", re.DOTALL)
+_POSTGRES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
+_OF_THE_PLACE: Final = frozenset({"host", "port", "dbname", "user", "service", "options"})
+"""Parameters of a URL that say which database and schema it is. The others say how to get there."""
+_ODD: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST_NAME: Final = 40
+
+
+@runtime_checkable
+class SpoolsSpans(Protocol):
+    """An exporter that can keep spans for later, also while it exports others."""
+
+    @property
+    def is_spooling(self) -> bool:
+        """Whether it has a spool."""
+        raise NotImplementedError
+
+    def spool(self, spans: Sequence[ReadableSpan], *, patience: float | None = None) -> bool:
+        """Keep spans for later; False if nothing was done, as it takes longer than ``patience`` or is turned off."""
+        raise NotImplementedError
+
+
+def spool_of_database(url: str | os.PathLike[str] | None = None) -> Spool | None:
+    """The spool of a run database; None if ``OTEL_RUNS_SPOOL`` is off. Nothing is created.
+
+    Args:
+        url: as ``database_url`` takes it.
+
+    Raises:
+        SettingsError: a setting of the spool cannot be used, or the working directory cannot be read.
+    """
+    asked = settings.read(settings.SPOOL)
+    if asked == _OFF:
+        return None
+    settled = settled_url(url)
+    file = _sqlite_file(settled)
+    if asked:
+        folder = Path(os.path.abspath(Path(asked).expanduser())) / _name_of(settled, file)  # noqa: PTH100  no links
+    elif file is not None:
+        folder = file.with_name(f"{file.name}-{SPOOL}")
+    else:
+        folder = default_file(SPOOL) / _name_of(settled, file)
+    return Spool(
+        folder,
+        max_bytes=settings.read_as(settings.SPOOL_MAX_BYTES, settings.whole_number),
+        sync=settings.read_as(settings.SPOOL_FSYNC, _fsync_policy),
+    )
+
+
+@contextmanager
+def into_database(url: str | os.PathLike[str] | None) -> Generator[Save]:
+    """A way into a run database for a replay: what it returns from is on the disk, since the spool then forgets it.
+
+    Raises:
+        OtelRunsError: the database cannot be opened.
+    """
+    with fork_gate.passing(OPENING_PATIENCE_SECONDS):  # a child that is forked amid an import could never import it
+        from otel_runs.ingest import Ingest
+        from otel_runs.ingest.splitting import save_splitting
+        from otel_runs.store.engine import open_database
+
+    with open_database(url, synchronous="FULL") as database:
+        ingest = Ingest(database)
+        yield lambda spans: [Quarantined(refused.span, refused.reason) for refused in save_splitting(ingest, spans)]
+
+
+def _sqlite_file(settled: str) -> Path | None:
+    found = _SQLITE.fullmatch(settled)
+    if found is not None:
+        return Path(found[1])
+    return None if "://" in settled else Path(settled)
+
+
+def _name_of(settled: str, file: Path | None) -> str:
+    """What a destination's folder is called: readable, of one destination only, and without anything secret."""
+    if file is not None:
+        return _named(file.name, str(file))
+    found = _URL.fullmatch(settled)
+    if found is None:  # not read by a parser: everything before the last @ may be a password
+        return _named("database", settled.rpartition("@")[2])
+    driver, user, _, place, query = found.groups(default="")
+    kept = sorted(pair for pair in parse_qsl(query) if pair[0] in _OF_THE_PLACE)
+    system = "postgresql" if driver in _POSTGRES else driver
+    place = place.replace(":5432/", "/", 1)
+    return _named(place.rpartition("/")[2] or system, f"{system}://{user}@{place}?{urlencode(kept)}")
+
+
+def _named(name: str, whole: str) -> str:
+    return f"{_ODD.sub('_', name)[:_LONGEST_NAME]}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
+
+
+def _fsync_policy(text: str) -> bool:
+    """Whether to wait for the disk: ``batch`` or ``never``."""
+    known = {"batch": True, "never": False}
+    if text not in known:
+        msg = "expected batch or never"
+        raise ValueError(msg)
+    return known[text]

@@ -1,0 +1,237 @@
+"""The spool of one destination: a folder of files with spans that wait to be stored, or that never can be."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from otel_runs.counters import counters
+from otel_runs.spans.span import Span
+from otel_runs.spans.to_otlp_json import Line, lines_from_spans, logs_from_spans, text_from_json, traces_from_spans
+from otel_runs.spool import files
+from otel_runs.spool.files import LockedFile
+
+logger = logging.getLogger(__name__)
+
+QUARANTINE: Final = "quarantine"
+"""The folder of what can never be stored, in that of the spool."""
+QUARANTINED: Final = "otel_runs.quarantined"
+"""The field of a line there that says why; OTLP JSON leaves unknown fields alone."""
+LARGEST_FILE: Final = 4 * 1024 * 1024
+"""Bytes. A file whose replay is interrupted is begun anew: a second of work at most."""
+_DROPPED: Final = ".dropped"
+
+
+class Quarantined(NamedTuple):
+    """Something that can never be stored, and why."""
+
+    what: Span | bytes
+    """A span, or a line that cannot be read."""
+    reason: str
+
+
+class Spool:
+    """Keeps spans on disk for one destination. Safe from several threads, processes and forks; never raises OSError.
+
+    Args:
+        folder: of this destination alone; made when it is needed.
+        max_bytes: of all its files together, those of other processes and the quarantine included. What does not fit
+            is dropped, counted and told: the oldest spans are kept.
+        sync: whether to wait for the disk after each batch.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int, sync: bool) -> None:
+        self.folder: Final = folder
+        self.quarantine_folder: Final = folder / QUARANTINE
+        self._max_bytes = max_bytes
+        self._sync = sync
+        self._start_unopened()
+        _spools.add(self)
+
+    def _start_unopened(self) -> None:
+        """The state of a spool that has written nothing yet: a new one, or one in a forked child."""
+        self._lock = threading.Lock()
+        self._file: LockedFile | None = None
+        self._dropped = 0
+        self._has_told: set[str] = set()
+
+    def append(self, spans: Sequence[Span], *, patience: float | None = None) -> bool:
+        """Keep spans for later. What does not fit is dropped, counted and told.
+
+        Args:
+            spans: ended or open.
+            patience: seconds to wait while another thread writes; then nothing waits for the disk either.
+
+        Returns:
+            False if another thread was writing all that time: nothing was done.
+        """
+        lines = list(lines_from_spans(spans))
+        if not self._lock.acquire(timeout=-1 if patience is None else patience):
+            return False
+        try:
+            kept = self._append(lines, sync=self._sync and patience is None)
+        finally:
+            self._lock.release()
+        counters.add(spooled=kept)
+        return True
+
+    def quarantine(self, found: Sequence[Quarantined]) -> bool:
+        """Keep what can never be stored, with the reason, for people to look at. Nothing of ours ever deletes it.
+
+        Returns:
+            False if there was no room for it.
+        """
+        lines = [_quarantine_line(each) for each in found]
+        try:
+            if self.bytes() + sum(map(len, lines)) > self._max_bytes:
+                raise self._full()
+            with closing(files.create(self.quarantine_folder)) as file:
+                file.append(b"".join(lines))
+                if self._sync:
+                    file.sync()
+        except OSError as exc:
+            self._tell_once(str(exc.errno), logging.ERROR, "Nothing can be put in quarantine: %s.", exc)
+            return False
+        counters.add(quarantined=sum(isinstance(each.what, Span) for each in found))
+        return True
+
+    def rotate(self) -> None:
+        """Let go of the file that is being written, so that it can be replayed."""
+        with self._lock:
+            self._close_file()
+
+    def waiting_files(self) -> Generator[LockedFile]:
+        """The files that can be replayed now, the oldest first, locked one after the other.
+
+        The file that this process is writing comes last, and then is written no more.
+        """
+        yield from self._free_files()
+        if self._file is not None:
+            self.rotate()
+            yield from self._free_files()
+
+    def holds_files(self) -> bool:
+        """Whether anything waits here, in files of any process."""
+        return bool(files.paths_in(self.folder))
+
+    def bytes(self) -> int:
+        """How much is on disk, the quarantine included."""
+        return files.bytes_in(self.folder) + files.bytes_in(self.quarantine_folder)
+
+    def _free_files(self) -> Iterator[LockedFile]:
+        for path in files.paths_in(self.folder):
+            try:
+                file = files.take(path)
+            except OSError as exc:  # another user's, for instance
+                self._tell_once(str(path), logging.ERROR, "A file of the spool cannot be replayed: %s.", exc)
+                continue
+            if file is not None:
+                with closing(file):
+                    yield file
+
+    def _append(self, lines: Sequence[Line], *, sync: bool) -> int:
+        """Write lines as far as they fit, and return how many ended spans are in those."""
+        kept = 0
+        try:
+            room = self._max_bytes - self.bytes()
+            for line in lines:
+                room -= len(line.text)
+                if room < 0:
+                    raise self._full()
+                self._opened().append(line.text)
+                kept += line.ended
+            if sync and self._file is not None:
+                self._file.sync()
+        except OSError as exc:
+            self._count_dropped(sum(line.ended for line in lines) - kept, exc)
+        return kept
+
+    def _opened(self) -> LockedFile:
+        if self._file is not None and self._file.size >= LARGEST_FILE:
+            self._close_file()
+        if self._file is None:
+            self._file = files.create(self.folder)
+        return self._file
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _full(self) -> OSError:
+        return OSError(f"the spool {self.folder} holds {self._max_bytes} bytes (OTEL_RUNS_SPOOL_MAX_BYTES)")
+
+    def _count_dropped(self, spans: int, error: OSError) -> None:
+        self._dropped += spans
+        if not spans:
+            return  # what only told of open spans; the ends of these will tell
+        counters.add(dropped=spans)
+        self._tell_once(
+            f"dropped {error.errno}",
+            logging.ERROR,
+            "%d spans are dropped, and more may be, which otel_runs.stats() counts; they cannot be spooled: %s.",
+            spans,
+            error,
+        )
+        self._note_dropped()
+
+    def _note_dropped(self) -> None:
+        """Leave the number for whoever asks later; of a full disk, there may be room for so little."""
+        try:
+            files.make_folder(self.folder)
+            (self.folder / f"{os.getpid()}-{id(self):x}{_DROPPED}").write_text(f"{self._dropped}\n")
+        except OSError:
+            return
+
+    def _tell_once(self, what: str, level: int, message: str, *values: object) -> None:
+        if what not in self._has_told:
+            self._has_told.add(what)
+            logger.log(level, message, *values)
+
+    def _after_fork_in_child(self) -> None:
+        if self._file is not None:
+            self._file.close()  # the parent's own descriptor keeps the lock
+        self._start_unopened()
+
+
+def dropped_in(folder: Path) -> int:
+    """How many spans processes have had to drop, as far as they could note it."""
+    total = 0
+    for path in files.paths_in(folder, _DROPPED):
+        text = path.read_text().strip()
+        total += int(text) if text.isdecimal() else 0
+    return total
+
+
+def _quarantine_line(found: Quarantined) -> bytes:
+    """A line that says why, and holds the span as OTLP JSON, so that it can be imported once that is repaired."""
+    why: dict[str, Any] = {"reason": found.reason}
+    document: dict[str, Any] = {QUARANTINED: why}
+    if isinstance(found.what, Span):
+        encode = logs_from_spans if found.what.end_ns is None else traces_from_spans
+        document |= encode([found.what])
+    else:
+        try:
+            why["line"] = found.what.decode()
+        except UnicodeDecodeError:
+            why["line_base64"] = base64.b64encode(found.what).decode()
+    return text_from_json(document) + b"\n"
+
+
+_spools: weakref.WeakSet[Spool] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for spool in list(_spools):
+        spool._after_fork_in_child()  # noqa: SLF001  this module's own class
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
