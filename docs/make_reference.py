@@ -25,9 +25,9 @@ INTRODUCTION = """\
 
 <!-- Written by docs/make_reference.py from the commands themselves; change them, not this file. -->
 
-`otel-runs` reads the run history; only `exec`, `import`, `replay`, `serve`, `reap`, `demo` and `db upgrade` write to it.
-The history is, in this order, the database of a command's `--db`, of `otel-runs --db`, of the variable `OTEL_RUNS_DB`, or
-`.otel_runs/runs.db` of the project you are in ([settings](settings.md)).
+`otel-runs` reads the run history; only `exec`, `import`, `replay`, `serve`, `reap`, `demo` and `db upgrade` write to
+it. The history is, in this order, the database of a command's `--db`, of `otel-runs --db`, of the variable
+`OTEL_RUNS_DB`, or `.otel_runs/runs.db` of the project you are in ([settings](settings.md)).
 
 On a terminal, listings are tables fitted to its width. In a file or pipe they are plain columns, every one of them and
 nothing cut off, without colours. `NO_COLOR`, `FORCE_COLOR` and `COLUMNS` are minded. Times are UTC. `-` is NULL: nobody

@@ -55,6 +55,9 @@ class RunsSpanExporter(SpanExporter):
     later; those that can never be stored are put in quarantine.
     """
 
+    takes_unsampled: Final = True
+    """Sampling is about what others store."""
+
     def __init__(self, url: str | os.PathLike[str] | None = None, *, retry_seconds: float = RETRY_SECONDS) -> None:
         """Prepare to write to a database.
 

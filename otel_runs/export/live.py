@@ -63,6 +63,7 @@ class LiveSpans:
 
     def __init__(self, exporter: LiveExporter) -> None:
         self._exporter = exporter
+        self._takes_unsampled = getattr(exporter, "takes_unsampled", False)
         self._seconds = heartbeat_seconds()
         self._sdk_spans = SdkSpans()
         self._untold: dict[int, SdkSpan] = {}
@@ -131,8 +132,8 @@ class LiveSpans:
                 _, sdk = self._untold.popitem()
             except KeyError:  # they have ended
                 break
-            # As at the end: only what is sampled is exported.
-            if sdk.end_time is not None or not sdk.get_span_context().trace_flags.sampled:
+            # As at the end: what is not sampled is for those that take all.
+            if sdk.end_time is not None or not (sdk.get_span_context().trace_flags.sampled or self._takes_unsampled):
                 continue
             span = self._span(sdk)
             facts = facts_from_span(span)

@@ -76,6 +76,7 @@ class RunsSpanProcessor(SpanProcessor):
             schedule_delay: seconds that the first span of a batch waits for others.
         """
         self._exporter = exporter
+        self._takes_unsampled = getattr(exporter, "takes_unsampled", False)
         self._max_queue_size = max_queue_size
         self._max_batch_size = max_batch_size
         self._schedule_delay = schedule_delay
@@ -121,9 +122,9 @@ class RunsSpanProcessor(SpanProcessor):
             self._open_spans.add(span.get_span_context().span_id)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Queue a sampled span; wait for the write only where a child process might be gone right after."""
+        """Queue a span if the exporter takes it; wait for the write only where a child might be gone right after."""
         context = span.context
-        if context is None or not context.trace_flags.sampled:
+        if context is None or not (context.trace_flags.sampled or self._takes_unsampled):
             return
         if self._live is not None:
             self._live.remove(context.span_id)

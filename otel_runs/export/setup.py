@@ -23,6 +23,7 @@ from otel_runs.export.exporter import RunsSpanExporter, is_strict
 from otel_runs.export.id_generator import TimeOrderedIdGenerator
 from otel_runs.export.open_spans import OpenSpans
 from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
+from otel_runs.export.sampling import record_unsampled
 from otel_runs.export.signals import SignalWatch
 from otel_runs.instrument.stamp import StampProcessor
 from otel_runs.store.folder import NO_DATABASE
@@ -58,6 +59,8 @@ class Setup:
         """Store the spans of one more provider in the same way."""
         for processor in (StampProcessor(), self.open_spans, *self._processors):
             provider.add_span_processor(processor)
+        if any(isinstance(processor.span_exporter, RunsSpanExporter) for processor in self._processors):
+            record_unsampled(provider)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all spans that have ended so far are exported.
