@@ -263,6 +263,25 @@ def demo(context: typer.Context, db: Database = None) -> None:
     main(db or context.obj)
 
 
+@app.command()
+def doctor(
+    context: typer.Context,
+    *,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: an array of findings, empty if all is well.")
+    ] = False,
+    db: Database = None,
+) -> None:
+    """Tell what is wrong with the run database, the runs in it and the variables of this environment.
+
+    Each finding says what it means and what to do. Nothing is changed. Exit code 1 if something is wrong; notes do not
+    count.
+    """
+    from otel_runs.cli.doctor import run_doctor
+
+    run_doctor(db or context.obj, json=json)
+
+
 @db_app.command()
 def upgrade(context: typer.Context, db: Database = None) -> None:
     """Create the run database, or bring its tables up to date. Loses nothing; safe to repeat."""
