@@ -14,6 +14,7 @@ from typing import Any
 
 from otel_runs.store.engine import Database, open_database
 from tests.cli.test_process import OTEL_RUNS
+from tests.programs import Programs
 from tests.query.rows import Rows
 from tests.servers.missing import ServerMissingError, skip_or_fail
 from tests.servers.postgres import PostgresServer
@@ -193,29 +194,49 @@ def test_watched_run_that_is_deleted_is_an_error(rows: Rows) -> None:
         assert (watch.process.wait(SECONDS), "deleted while it was watched" in watch.hint()) == (1, True)
 
 
-def test_run_of_a_real_pipeline_is_watched_to_its_end(tmp_path: Path) -> None:
-    history, program = tmp_path / "runs.db", tmp_path / "pipeline.py"
-    program.write_text(
-        "from otel_runs import configure, run, step\n"
-        "@step\n"
-        "def load(number): pass\n"
-        "@run\n"
-        "def nightly():\n"
-        "    for number in range(3): load(number)\n"
-        "    raise SystemExit(0)\n"
-        f"configure({str(history)!r})\n"
-        "nightly()\n"
+def test_real_pipeline_is_watched_from_its_start_to_its_end(database_url_for_test: str, tmp_path: Path) -> None:
+    programs = Programs(tmp_path)
+    program = programs.write(
+        """
+        import sys
+        from otel_runs import configure, run, step
+
+        @step
+        def load(): return input()
+
+        @run
+        def nightly():
+            for _ in range(2): load()
+
+        configure(sys.argv[1])
+        nightly()
+        """
     )
-    with following(str(history), "tail", "-f") as tail:
-        assert "No runs yet" in tail.hint()
-        subprocess.run(
-            [sys.executable, program],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])},
-            timeout=SECONDS,
-            check=True,
-        )
-        printed = tail.next()
-        while printed["status"] == "running":
-            printed = tail.next()
-        assert (printed["name"], printed["status"], printed["steps"]) == ("nightly", "completed", 3)
-        assert tail.interrupted()[0] == 0
+    pipeline = programs.start([sys.executable, str(program), database_url_for_test])
+    assert pipeline.stdin is not None
+    try:
+        with following(database_url_for_test, "watch") as watch, following(database_url_for_test, "tail", "-f") as tail:
+            printed, look = [tail.next()], watch.next()
+            while not look["running"]:
+                look = watch.next()
+            assert (look["run"]["name"], look["run"]["status"], look["steps_ended"]) == ("nightly", "running", 0)
+            assert [step["name"] for step in look["running"]] == ["load"]
+            assert look["silent_seconds"] < SECONDS
+            pipeline.stdin.write("four\n")
+            pipeline.stdin.flush()
+            while look["steps_ended"] < 1:
+                look = watch.next()
+            pipeline.stdin.write("four\n")
+            pipeline.stdin.flush()
+            while look["run"]["status"] == "running":
+                look = watch.next()
+            assert (look["run"]["status"], look["steps_ended"], look["run"]["steps"]) == ("completed", 2, 2)
+            assert watch.process.wait(SECONDS) == 0
+            while printed[-1]["status"] == "running":
+                printed.append(tail.next())
+            assert {each["name"] for each in printed} == {"nightly"}
+            assert [printed[0]["status"], printed[-1]["status"]] == ["running", "completed"]
+            assert tail.interrupted()[0] == 0
+    finally:
+        pipeline.kill()
+        pipeline.communicate()
