@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rich.style import Style
 from rich.table import Table
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
     from otel_runs.cli.output import Marks
     from otel_runs.query.results import StoredRun
+
+LOST: Final = "lost"
+SIGNAL: Final = "signal:"
+SILENCE_WORTH_TELLING: Final = 30.0
+"""Seconds without a sign of life from which on it is told; heartbeats come every 10."""
 
 _NAME_WIDTH = 13
 _NS_PER_SECOND = 1_000_000_000
@@ -44,7 +49,7 @@ def sections(run: StoredRun, seconds: float | None, now: datetime, marks: Marks)
         marks: what draws the status.
     """
     for title, details in (
-        ("", _identity(run, marks)),
+        ("", _identity(run, now, marks)),
         ("Timestamps", _times(run, seconds, now)),
         ("Metrics", _metrics(run)),
         ("Fingerprints", _fingerprints(run)),
@@ -73,7 +78,7 @@ def trace_link(run: StoredRun) -> str | None:
     return one_line(template.replace("{trace_id}", run.trace_id).replace("{span_id}", run.root_span_id or ""))
 
 
-def _identity(run: StoredRun, marks: Marks) -> Iterator[Detail]:
+def _identity(run: StoredRun, now: datetime, marks: Marks) -> Iterator[Detail]:
     yield Detail("Run ID", Text(one_line(run.id), style="cyan"))
     if run.external_id is not None:
         yield Detail("Your ID", Text(one_line(run.external_id)))
@@ -82,6 +87,9 @@ def _identity(run: StoredRun, marks: Marks) -> Iterator[Detail]:
     if run.parent_run_id is not None:
         yield Detail("Nested in", Text(one_line(run.parent_run_id), style="cyan"))
     yield Detail("Status", _status(run, marks))
+    ending = _ending(run, now)
+    if ending:
+        yield Detail("", Text(ending, style="dim"))
     yield from _texts(
         ("Environment", run.environment),
         ("Service", run.service_name),
@@ -101,6 +109,19 @@ def _status(run: StoredRun, marks: Marks) -> Text:
     if known:
         text.append(f"  ({known})", style="dim")
     return text
+
+
+def _ending(run: StoredRun, now: datetime) -> str:
+    """What a status means that somebody else than the run itself has given it, or may soon."""
+    if run.stop_reason == LOST and run.status == "failed":
+        since = f"no sign of life since {_exact_time(run.heartbeat_at)}" if run.heartbeat_at else "no sign of life"
+        return f"{since}: presumed dead; if it ends after all, its own end stands"
+    if run.stop_reason is not None and run.stop_reason.startswith(SIGNAL):
+        return f"its process was ended by {one_line(run.stop_reason.removeprefix(SIGNAL))} while it ran"
+    silent = 0.0 if run.heartbeat_at is None else (now - run.heartbeat_at).total_seconds()
+    if run.status == "running" and silent > SILENCE_WORTH_TELLING:
+        return f"no sign of life for {duration(silent)}; its process may be gone (otel-runs doctor)"
+    return ""
 
 
 def _times(run: StoredRun, seconds: float | None, now: datetime) -> Iterator[Detail]:

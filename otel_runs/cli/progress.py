@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from otel_runs.cli.details import SILENCE_WORTH_TELLING
 from otel_runs.cli.statuses import status_mark, status_text, style_of
 from otel_runs.cli.text import cost, count, duration, one_line, percent, short_id
 from otel_runs.cli.text import time as time_text
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 STEPS_SHOWN: Final = 8
 """How many of the steps that run now are drawn; what started last is kept."""
 NAMES_IN_A_LINE: Final = 3
-SILENCE_WORTH_TELLING: Final = 30.0
-"""Seconds without a sign of life from which on a line for a log tells of it; heartbeats come every 10."""
 _BAR_WIDTH: Final = 40
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -296,3 +298,30 @@ def test_escape_sequences_and_markup_from_outside_are_shown_not_obeyed(rows: Row
     printed = otel_runs("show", run, width=200).out
     assert r"\e[31m[red]evil[/red]\e]0;title" in printed
     assert ":smile:" in printed
+
+
+def test_lost_run_says_in_words_since_when_nothing_was_heard_of_it(rows: Rows, otel_runs: CommandLine) -> None:
+    rows.run(1, status="failed", stop_reason="lost", status_source="reaper", heartbeat_at=at(3))
+    printed = otel_runs("show").out
+    assert "failed  (stop reason: lost, according to: reaper)" in printed
+    assert "no sign of life since 2026-01-09 14:23:18.000 UTC: presumed dead; if it ends after all" in printed
+
+
+def test_run_that_a_signal_ended_says_which_one(rows: Rows, otel_runs: CommandLine) -> None:
+    rows.run(1, status="cancelled", stop_reason="signal:SIGTERM", status_source="signal")
+    assert "its process was ended by SIGTERM while it ran" in otel_runs("show").out
+
+
+def test_running_run_tells_of_a_long_silence_only(rows: Rows, otel_runs: CommandLine) -> None:
+    rows.run(1, seconds=None, heartbeat_at=datetime.now(UTC) - timedelta(seconds=20))
+    assert "no sign of life" not in otel_runs("show").out
+    rows.run(2, seconds=None, heartbeat_at=datetime.now(UTC) - timedelta(seconds=130))
+    assert "no sign of life for 2m 1" in otel_runs("show").out
+
+
+def test_running_steps_show_their_time_so_far_and_a_bar_to_now(rows: Rows, otel_runs: CommandLine) -> None:
+    began = datetime.now(UTC) - timedelta(seconds=100)
+    run = rows.run(1, seconds=None, started_at=began)
+    rows.model_run(run, 2, "load", seconds=None, started_at=began + timedelta(seconds=50))
+    line = next(line for line in otel_runs("show").out.splitlines() if "load" in line)
+    assert re.search(r"▶ load +5\d\.\d\ds +[╺━]{20,}", line)
