@@ -34,6 +34,8 @@ class Desk:
         self._meters = meters
         self._token = token
         self.most_bytes = most_bytes
+        self.room_bytes = room.size
+        """Of all requests."""
 
     def admit(self, authorization: str | None, size: int = 0) -> None:
         """Decide, before its body is read, whether a request comes in.

@@ -24,9 +24,11 @@ from otel_runs.receiver.request import Request, Signal
 PROTOCOL: Final = "grpc"
 MESSAGE_SECONDS: Final = 30.0
 """In which a request's message must have arrived."""
-MESSAGES: Final = 16
+MESSAGES: Final = 4
 """That may arrive at once, on all connections: gRPC shows a message only when it is complete, so that its bytes cannot
 be counted before. Flow control holds the senders of others."""
+_SHARE: Final = 8
+"""The part of the room that each of them takes meanwhile: 2 MiB, as a rule; few messages are larger."""
 WATCH_SECONDS: Final = 5.0
 """Between two looks at the server's health for those who watch it."""
 
@@ -100,10 +102,11 @@ def _receiver(desk: Desk, places: asyncio.Semaphore, signal: Signal) -> Handler:
 async def _message(messages: AsyncIterator[bytes], desk: Desk, places: asyncio.Semaphore) -> bytes:
     try:
         async with asyncio.timeout(MESSAGE_SECONDS), places:
-            desk.require_room()  # others may have taken it since this one was admitted
-            iterator: Any = aiter(messages)
-            body: bytes | None = await anext(iterator, None)
-            await iterator.aclose()  # it would keep the message
+            with desk.arriving() as arriving:
+                arriving.add(desk.room_bytes // _SHARE)
+                iterator: Any = aiter(messages)
+                body: bytes | None = await anext(iterator, None)
+                await iterator.aclose()  # it would keep the message
     except TimeoutError as exc:
         msg = f"The message did not arrive within {MESSAGE_SECONDS:g} seconds; send it again."
         raise SlowRequestError(msg) from exc

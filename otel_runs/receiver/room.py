@@ -16,7 +16,7 @@ class Room:
     """
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
         self._lock = threading.Lock()
         self.taken = 0
         """Bytes."""
@@ -32,8 +32,8 @@ class Room:
             OverloadedError: it would not.
         """
         others = self.taken > own
-        if others and self.taken + bytes_ > self._size:
-            msg = f"{self.taken} bytes of {self._size} wait to be written; send the request again, later."
+        if others and self.taken + bytes_ > self.size:
+            msg = f"{self.taken} bytes of {self.size} wait to be written; send the request again, later."
             raise OverloadedError(msg)
 
     def take(self, bytes_: int, own: int = 0) -> None:
