@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from otel_runs.errors import StoreError
 from otel_runs.ingest.splitting import RefusedSpan
-from otel_runs.receiver.request import Outcome, Request, outcome_of
+from otel_runs.receiver.request import Outcome, Request, joined, outcome_of
 from otel_runs.spans.limits import Limits
 from otel_runs.spans.span import Span
 
@@ -24,16 +24,18 @@ part of the request may be stored all the same."""
 
 
 class _Read(NamedTuple):
-    """A request whose body could be read."""
+    """A request, or a part of one, whose body could be read."""
 
     position: int
-    """In its batch."""
+    """Of the request, in its batch."""
     spans: list[Span]
     refused: list[str]
 
 
 class Storing:
-    """Stores batches of requests. Bodies are unpacked and read one by one, so that no batch takes much memory.
+    """Stores batches of requests.
+
+    Bodies are unpacked one by one, and large ones read part by part, so that no batch takes much memory.
 
     Args:
         save: stores spans and returns those that cannot be stored; ``save_splitting``, as a rule.
@@ -57,20 +59,30 @@ class Storing:
         spans = 0
         for position, request in enumerate(requests):
             try:
-                decoded = request.decode(self._limits, self._most_bytes)
+                for part in request.decode(self._limits, self._most_bytes):
+                    if spans + len(part.spans) > BATCH_SPANS:
+                        self._store(batch, results)
+                        batch, spans = [], 0
+                    if isinstance(results.get(position), Exception):
+                        break  # a part of it could not be stored: its sender will send all of it again
+                    batch.append(_Read(position, part.spans, part.refused))
+                    spans += len(part.spans)
             except Exception as exc:  # noqa: BLE001  whoever waits is told
                 results[position] = exc
-                continue
-            batch.append(_Read(position, decoded.spans, decoded.refused))
-            spans += len(decoded.spans)
-            if spans >= BATCH_SPANS:
-                results.update(self._stored(batch))
-                batch, spans = [], 0
-        results.update(self._stored(batch))
+        self._store(batch, results)
         return [results[position] for position in range(len(requests))]
 
-    def _stored(self, batch: Sequence[_Read]) -> dict[int, Result]:
-        """What became of the requests of a transaction, by their positions."""
+    def _store(self, batch: Sequence[_Read], results: dict[int, Result]) -> None:
+        """Store what a transaction takes, and add what became of it to the results of its requests."""
+        for position, result in self._stored(batch):
+            known = results.get(position)
+            if known is None or isinstance(result, Exception):
+                results[position] = result
+            elif not isinstance(known, Exception):
+                results[position] = joined(known, result)
+
+    def _stored(self, batch: Sequence[_Read]) -> list[tuple[int, Result]]:
+        """What became of each part, with the position of its request."""
         try:
             return self._commit(batch)
         except Exception as exc:
@@ -79,19 +91,19 @@ class Storing:
                 logger.warning("%d spans could not be stored and are asked for again: %s", spans, exc)
             else:
                 logger.exception("%d spans could not be stored; this is a defect.", spans)
-            return dict.fromkeys((read.position for read in batch), exc)
+            return [(read.position, exc) for read in batch]
 
-    def _commit(self, batch: Sequence[_Read]) -> dict[int, Result]:
+    def _commit(self, batch: Sequence[_Read]) -> list[tuple[int, Result]]:
         spans = [span for read in batch for span in read.spans]
         refused: dict[int, str] = {}
         for first in range(0, len(spans), BATCH_SPANS):
             part = self._save(spans[first : first + BATCH_SPANS])
             refused.update((first + each.position, each.reason) for each in part)
-        results: dict[int, Result] = {}
+        results: list[tuple[int, Result]] = []
         first = 0
         for read in batch:
             end = first + len(read.spans)
             reasons = [refused[position] for position in range(first, end) if position in refused] if refused else []
-            results[read.position] = outcome_of(len(read.spans) - len(reasons), [*read.refused, *reasons])
+            results.append((read.position, outcome_of(len(read.spans) - len(reasons), [*read.refused, *reasons])))
             first = end
         return results

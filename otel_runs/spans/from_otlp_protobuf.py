@@ -5,8 +5,8 @@ Source: opentelemetry-proto trace/v1/trace.proto, logs/v1/logs.proto, common/v1/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from google.protobuf.message import DecodeError as ProtobufError
 from google.protobuf.message import Message
@@ -19,6 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import SpanFlags, TracesData
 from otel_runs import attributes as key
 from otel_runs.errors import DecodeError
 from otel_runs.spans.decoded import Decoded, RefusedError, parent_id_of, refuse_without_identity, tell
+from otel_runs.spans.protobuf_pieces import pieces
 from otel_runs.spans.protobuf_repair import repaired
 from otel_runs.spans.span import NO_ATTRIBUTES, Attributes, Event, Link, Resource, Span, SpanKind, StatusCode
 from otel_runs.spans.started import is_start, started_span
@@ -35,6 +36,31 @@ _KINDS: Final[dict[int, SpanKind]] = {1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4
 _STATUSES: Final[dict[int, StatusCode]] = {1: "OK", 2: "ERROR"}
 _HAS_IS_REMOTE: Final = int(SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
 _IS_REMOTE: Final = int(SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
+
+PIECE_BYTES: Final = 524_288
+"""Of a large body that are read at a time: some two thousand spans."""
+
+
+def parts_from_protobuf(signal: Literal["traces", "logs"], body: bytes, limits: Limits) -> Iterator[Decoded]:
+    """What a body holds, a part at a time: the spans of a large one are never in memory all together.
+
+    Args:
+        signal: what the body is about.
+        body: as of ``spans_from_protobuf`` and ``started_spans_from_protobuf_logs``.
+        limits: what is read of one span at most.
+
+    Raises:
+        DecodeError: the body is no such message; always at once, before the first part.
+    """
+    kind, id_field, read = _SIGNALS[signal]
+    if len(body) <= 2 * PIECE_BYTES:
+        return iter([read(body, limits)])
+    try:
+        for piece in pieces(body, PIECE_BYTES):
+            _parsed(kind, piece, id_field)
+    except (DecodeError, ValueError):
+        return iter([read(body, limits)])  # which says what is wrong, if protobuf finds it wrong, too
+    return (read(piece, limits) for piece in pieces(body, PIECE_BYTES))
 
 
 def spans_from_protobuf(body: bytes, limits: Limits) -> Decoded:
@@ -92,6 +118,12 @@ def started_spans_from_protobuf_logs(body: bytes, limits: Limits) -> Decoded:
                 except RefusedError as exc:
                     tell(refused, f"Log record of span {record.span_id[:8].hex()}", exc)
     return Decoded(spans, refused, ignored)
+
+
+_SIGNALS: Final[dict[str, tuple[type[Message], int, Callable[[bytes, Limits], Decoded]]]] = {
+    "traces": (TracesData, OtlpSpan.SPAN_ID_FIELD_NUMBER, spans_from_protobuf),
+    "logs": (LogsData, LogRecord.SPAN_ID_FIELD_NUMBER, started_spans_from_protobuf_logs),
+}
 
 
 def _parsed(kind: type[M], body: bytes, id_field: int) -> tuple[M, list[bytes]]:

@@ -128,6 +128,40 @@ def test_large_request_takes_several_transactions_and_one_answer(shelf: Shelf) -
     assert [len(names) for names in shelf.transactions] == [BATCH_SPANS, BATCH_SPANS, 1]
 
 
+def large_request(name: str) -> Request:
+    """A body that is read in parts; its spans take several transactions."""
+    spans = [otlp_span(name=f"{name} {number} {'x' * 100}") for number in range(3 * BATCH_SPANS)]
+    return Request("traces", "protobuf", traces(*spans).SerializeToString())
+
+
+def test_large_request_is_read_part_by_part_and_answered_once(shelf: Shelf) -> None:
+    shelf.bad = {f"large {number} {'x' * 100}" for number in (0, 3 * BATCH_SPANS - 1)}
+    with taking(shelf) as intake:
+        outcome = intake.submit(large_request("large")).result(SECONDS)
+    assert (outcome.stored, outcome.refused, len(outcome.reasons)) == (3 * BATCH_SPANS - 2, 2, 2)
+    assert sum(map(len, shelf.transactions)) == 3 * BATCH_SPANS
+    assert max(map(len, shelf.transactions)) <= BATCH_SPANS
+
+
+def test_large_request_of_which_a_part_cannot_be_stored_is_asked_for_again_and_tried_no_further(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    save = shelf.save
+
+    def fail_the_second(spans: Sequence[Span]) -> list[RefusedSpan]:
+        saved.append(len(spans))
+        shelf.error = StoreUnavailableError("down") if len(saved) == 2 else None
+        return save(spans)
+
+    monkeypatch.setattr(shelf, "save", fail_the_second)
+    with taking(shelf) as intake:
+        with pytest.raises(StoreUnavailableError):
+            intake.submit(large_request("large")).result(SECONDS)
+        assert len(saved) == 2
+        assert intake.submit(request()).result(SECONDS).stored == 3
+
+
 def test_full_queue_refuses_at_once_and_takes_again_when_it_has_room(shelf: Shelf) -> None:
     with taking(shelf, queue_bytes=20_000) as intake:
         held = [hold(shelf, intake)]
