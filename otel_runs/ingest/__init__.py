@@ -21,6 +21,7 @@ from typing import Final
 
 from otel_runs import settings
 from otel_runs.errors import StoreError
+from otel_runs.ids import run_id_from_trace
 from otel_runs.ingest.settlement import Loss, RaceError, Settlement
 from otel_runs.mapping.facts import Facts, facts_from_span
 from otel_runs.spans.span import Span
@@ -29,6 +30,8 @@ from otel_runs.store.writer import Writer
 
 TRIES: Final = 6
 _PAUSE: Final = 0.02
+_LOCK_SECONDS: Final = 5
+"""That a loss waits for what is locked, at most: it may as well be declared later."""
 
 __all__ = ["TRIES", "Ingest", "Loss"]
 
@@ -66,7 +69,8 @@ class Ingest:
         """End runs that were not heard of again, with the model runs that are open in them.
 
         Harmless where it is not true (any more): only a run that has not ended, and of which no later heartbeat is
-        known, counts as lost. That is decided behind the lock of its trace, like everything that is written.
+        known, counts as lost. That is decided behind the lock of its trace, like everything that is written. A run that
+        another writer has locked is left alone.
 
         Args:
             losses: what is said of which runs.
@@ -99,10 +103,19 @@ class Ingest:
     def _settle(self, facts: Sequence[Facts], known: frozenset[str], losses: Sequence[Loss]) -> set[str]:
         with self._turns, self._database.write() as connection:
             writer = Writer(connection)
-            settlement = Settlement(writer, facts, known, losses)
             try:
+                if losses:
+                    self._database.dialect.limit_waiting(connection, _LOCK_SECONDS)
+                settlement = Settlement(writer, facts, known, _not_held(writer, losses))
                 settlement.settle()
             except BaseException:
                 writer.forget()
                 raise
             return settlement.lost
+
+
+def _not_held(writer: Writer, losses: Sequence[Loss]) -> list[Loss]:
+    """The losses of runs that nobody is writing: who does lives, or was stopped in the middle and holds the lock on."""
+    lock_of = {loss: {loss.run_id, run_id_from_trace(loss.trace_id)} for loss in losses}
+    held = writer.runs_held_by_others(set().union(*lock_of.values())) if losses else set()
+    return [loss for loss in losses if held.isdisjoint(lock_of[loss])]

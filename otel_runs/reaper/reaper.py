@@ -67,4 +67,6 @@ def _loss(judgement: Judgement) -> Loss:
 
 
 def _revived(judgement: Judgement) -> Judgement:
-    return judgement._replace(verdict="heard", reason="heard of, or ended, at the last moment")
+    return judgement._replace(
+        verdict="heard", reason="it was heard of, or ended, or was being written, at the last moment"
+    )

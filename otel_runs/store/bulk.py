@@ -49,6 +49,8 @@ class Bulk(ABC):
     """What stands behind the digits of a time."""
     for_update: ClassVar[str]
     """What locks the rows of a SELECT."""
+    skip_locked: ClassVar[str]
+    """What leaves out, behind ``for_update``, the rows that another transaction has locked."""
     for_no_key_update: ClassVar[str]
     """What locks them against other writers, but not against new rows that refer to them."""
 
@@ -112,6 +114,7 @@ class SqliteBulk(Bulk):
     time_mark = "?"
     time_suffix = ""
     for_update = ""
+    skip_locked = ""
     for_no_key_update = ""
 
     def among(self, column: str) -> str:
@@ -187,6 +190,7 @@ class PostgresBulk(Bulk):
     time_mark = "%s::timestamptz"
     time_suffix = "+00"
     for_update = " FOR UPDATE"
+    skip_locked = " SKIP LOCKED"
     for_no_key_update = " FOR NO KEY UPDATE"
 
     def among(self, column: str) -> str:

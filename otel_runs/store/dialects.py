@@ -55,6 +55,10 @@ class Dialect(ABC):
         """Wait until no other process creates or migrates the tables; the end of the transaction lets them go on."""
 
     @abstractmethod
+    def limit_waiting(self, connection: Connection, seconds: int) -> None:
+        """Let the transaction wait for no lock longer than that: who holds it may have been stopped, and hold it on."""
+
+    @abstractmethod
     def drop_derived(self, connection: Connection, views: Iterable[str]) -> None:
         """Drop the views of these names, and our triggers, where they would forbid to alter the tables below them."""
 
@@ -94,6 +98,9 @@ class Sqlite(Dialect):
 
     def lock_schema(self, connection: Connection) -> None:
         """BEGIN IMMEDIATE has locked the file already."""
+
+    def limit_waiting(self, connection: Connection, seconds: int) -> None:
+        """There is nothing else to wait for."""
 
     def drop_derived(self, connection: Connection, views: Iterable[str]) -> None:
         """ALTER TABLE checks every view and trigger of the file, and fails where one names what is not there."""
@@ -176,6 +183,10 @@ class Postgresql(Dialect):
             text("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(:key, 0))"),
             {"key": f"otel_runs {self.wanted_schema(connection)}"},
         )
+
+    def limit_waiting(self, connection: Connection, seconds: int) -> None:
+        """Ends with the transaction."""
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{seconds}s'")
 
     def drop_derived(self, connection: Connection, views: Iterable[str]) -> None:
         """Nothing: who may read a view is kept with it. A revision that alters what a view reads drops that view."""

@@ -93,6 +93,14 @@ class Writer:
         sql = f"SELECT {RUN_COLUMNS} FROM runs WHERE {self._bulk.among('id')} ORDER BY id{self._bulk.for_update}"
         return {row[0]: run_from_row(row) for row in self._read(sql, self._bulk.ids(sorted(ids)))}
 
+    def runs_held_by_others(self, ids: Iterable[str]) -> set[str]:
+        """Those of the runs that another transaction has locked now; the others are locked for this one."""
+        parameters = self._bulk.ids(sorted(ids))
+        sql = f"SELECT id FROM runs WHERE {self._bulk.among('id')}"
+        locking = f"{sql} ORDER BY id{self._bulk.for_update}{self._bulk.skip_locked}"
+        free = {row[0] for row in self._read(locking, parameters)}
+        return {row[0] for row in self._read(sql, parameters)} - free
+
     def runs_of_traces(self, trace_ids: Sequence[str]) -> list[RunState]:
         """All runs whose id is computed from one of the traces: root runs and nested runs."""
         return [run_from_row(row) for row in self._of_traces(RUN_COLUMNS, "runs", trace_ids)]

@@ -15,12 +15,15 @@ from tests.ingest.traces import run_id, span
 SECOND = 1_000_000_000
 
 
-def beat(database: Database, *, ago: float = 0, trace: int = 0, process: str | None = None, **parts: Any) -> int:
+def beat(
+    database: Database, *, ago: float = 0, trace: int = 0, process: str | None = None, number: int = 0, **parts: Any
+) -> int:
     """Let a run be heard of, so many seconds ago by its own clock; the time of the heartbeat in nanoseconds."""
     at = time.time_ns() - int(ago * SECOND)
     said = {} if process is None else {key.PROCESS: process}
     attributes = {**parts.pop("attributes", NO_ATTRIBUTES), **said}
-    Ingest(database).save([span(0, trace=trace, open_=True, attributes=attributes, **parts)._replace(heartbeat_ns=at)])
+    opened = span(number, trace=trace, open_=True, attributes=attributes, **parts)
+    Ingest(database).save([opened._replace(heartbeat_ns=at)])
     return at
 
 

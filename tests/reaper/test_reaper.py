@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import select
 
 from otel_runs import attributes as key
 from otel_runs.ids import run_id_from_key
@@ -15,9 +16,10 @@ from otel_runs.process import process_identity
 from otel_runs.reaper.judgement import Judgement, Limits
 from otel_runs.reaper.once import reap_once
 from otel_runs.reaper.reaper import Reaper
-from otel_runs.store.engine import Database
+from otel_runs.store import tables
+from otel_runs.store.engine import Database, open_database
 from tests.ingest.stored import stored_run
-from tests.ingest.traces import run_id, span
+from tests.ingest.traces import row_id, run_id, span
 from tests.reaper.lives import LOST, RUNNING, beat, end, status
 
 HOUR = 3600
@@ -223,3 +225,18 @@ def test_run_that_beats_is_never_lost_however_long_it_is_watched(database: Datab
         assert verdicts(reaper.look(database, ingest)) == {run_id(): "awaited"}
         time.sleep(0.05)
     assert status(database) == RUNNING
+
+
+def test_run_that_another_writer_holds_is_left_alone_and_holds_up_no_other(new_postgres_url: Callable[[], str]) -> None:
+    """A writer that was stopped in the middle of its transaction keeps its locks."""
+    with open_database(new_postgres_url()) as database:
+        for trace in range(3):
+            beat(database, ago=61, trace=trace, process=dead_process())
+        nested = {key.KIND: "run"}
+        beat(database, ago=61, trace=1, process=dead_process(), number=1, parent=0, attributes=nested)
+        with database.write() as connection:
+            connection.execute(select(tables.runs.c.id).where(tables.runs.c.id == run_id(1)).with_for_update())
+            judgements = verdicts(Reaper(LIMITS).look(database, Ingest(database)))
+        assert judgements == {run_id(0): "lost", run_id(1): "heard", row_id(1, 1): "heard", run_id(2): "lost"}
+        assert [status(database, trace) for trace in range(3)] == [LOST, RUNNING, LOST]
+        assert set(verdicts(Reaper(LIMITS).look(database, Ingest(database))).values()) == {"lost"}
