@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smh]?)")
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
-_CONFIRM_SECONDS: Final = 15.0
-"""A pipeline tells that it lives every 10 seconds, unless it was told otherwise."""
+_HEARTBEATS_TO_WATCH: Final = 1.5
 
 
 def reap_command(
@@ -39,7 +38,7 @@ def reap_command(
             "--watch",
             metavar="TIME",
             help="How long to watch a run whose process is not on this machine before it counts as lost. Choose more "
-            "than the pipelines' OTEL_RUNS_HEARTBEAT. Default: 15s.",
+            "than the pipelines' OTEL_RUNS_HEARTBEAT. Default: one and a half times as much, 15s.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
@@ -56,8 +55,9 @@ def reap_command(
     """
     from otel_runs.reaper.judgement import Limits
 
-    lost_after = _seconds(older_than, "--older-than", _default_limit())
-    run_reap(db or context.obj, Limits(lost_after, _seconds(watch, "--watch", _CONFIRM_SECONDS)), json=json)
+    lost_after = _seconds(older_than, "--older-than", _above_zero(settings.LOST_AFTER))
+    confirm = _seconds(watch, "--watch", _HEARTBEATS_TO_WATCH * _above_zero(settings.HEARTBEAT))
+    run_reap(db or context.obj, Limits(lost_after, confirm), json=json)
 
 
 def run_reap(url: str | None, limits: Limits, *, json: bool) -> None:
@@ -113,10 +113,9 @@ def _many(runs: int) -> str:
     return f"{runs} run{'' if runs == 1 else 's'}"
 
 
-def _default_limit() -> float:
-    return settings.read_as(settings.LOST_AFTER, settings.seconds) or settings.read_as(
-        settings.LOST_AFTER, settings.seconds, {}
-    )
+def _above_zero(setting: settings.Setting) -> float:
+    """The setting; its default, where it is 0 to switch something off that this command does all the same."""
+    return settings.read_as(setting, settings.seconds) or settings.read_as(setting, settings.seconds, {})
 
 
 def _seconds(text: str | None, option: str, default: float) -> float:
