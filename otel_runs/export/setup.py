@@ -205,7 +205,7 @@ def _set_up(wanted: Wanted) -> Setup:
 def _set_up_provider(wanted: Wanted) -> Setup:
     # Not shutdown_on_exit: the SDK waits for one processor after the other, Setup.shutdown for all at once.
     provider = TracerProvider(resource=_resource(wanted), id_generator=TimeOrderedIdGenerator(), shutdown_on_exit=False)
-    others = _other_exporters(wanted.otlp_endpoint)
+    others = _other_exporters(wanted)
     exporters = [*_database_exporters(wanted, others), *others]
     setup = Setup(provider, _queues(exporters), wanted)
     setup.extend_to(provider)
@@ -220,13 +220,13 @@ def _exporters_to_join(provider: Joinable, wanted: Wanted) -> list[SpanExporter]
             "of a tracer provider that is set cannot change. Give them to the provider's Resource, or set "
             "OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=... before."
         )
-    others: list[SpanExporter] = [_otlp_exporter(wanted.otlp_endpoint)] if wanted.otlp_endpoint else []
+    others: list[SpanExporter] = [_otlp_exporter(wanted)] if wanted.otlp_endpoint else []
     return others if _stores_runs(provider) else [*_database_exporters(wanted, others), *others]
 
 
 def _database_exporters(wanted: Wanted, others: list[SpanExporter]) -> list[SpanExporter]:
     """The exporter to the run database, or none where runs are stored elsewhere."""
-    if (wanted.url or settings.read(settings.DB)) != NO_DATABASE:
+    if _has_database(wanted):
         return [RunsSpanExporter(wanted.url)]
     if not others:
         _complain(
@@ -235,6 +235,10 @@ def _database_exporters(wanted: Wanted, others: list[SpanExporter]) -> list[Span
             "OTEL_EXPORTER_OTLP_ENDPOINT. Name an endpoint, or a database."
         )
     return []
+
+
+def _has_database(wanted: Wanted) -> bool:
+    return (wanted.url or settings.read(settings.DB)) != NO_DATABASE
 
 
 def _queues(exporters: list[SpanExporter]) -> tuple[RunsSpanProcessor, ...]:
@@ -248,22 +252,28 @@ def _stores_runs(provider: Joinable) -> bool:
     return any(isinstance(getattr(processor, "span_exporter", None), RunsSpanExporter) for processor in processors)
 
 
-def _other_exporters(otlp_endpoint: str | None) -> list[SpanExporter]:
+def _other_exporters(wanted: Wanted) -> list[SpanExporter]:
     """What the provider we set up exports to besides the database, by argument or the standard variables."""
     given = _exporter_names()
     names = [name for name in given if name not in (OUR_NAME, "none")]
     endpoint_variables = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
     has_endpoint_variable = any(os.environ.get(name) for name in endpoint_variables)
-    if "otlp" not in names and (otlp_endpoint or (has_endpoint_variable and not given)):
+    if "otlp" not in names and (wanted.otlp_endpoint or (has_endpoint_variable and not given)):
         names.append("otlp")
-    exporters = [_otlp_exporter(otlp_endpoint) if name == "otlp" else _exporter_by_name(name) for name in names]
+    exporters = [_otlp_exporter(wanted) if name == "otlp" else _exporter_by_name(name) for name in names]
     return [exporter for exporter in exporters if exporter is not None]
 
 
-def _otlp_exporter(endpoint: str | None) -> SpanExporter:
-    from otel_runs.export.otlp import otlp_exporter  # imports protobuf, which who has no endpoint does not need
+def _otlp_exporter(wanted: Wanted) -> SpanExporter:
+    """To the endpoint; with a spool where no database has the same spans."""
+    # Imported here: protobuf, which who has no endpoint does not need.
+    if _has_database(wanted):
+        from otel_runs.export.otlp import otlp_exporter
 
-    return otlp_exporter(endpoint)
+        return otlp_exporter(wanted.otlp_endpoint)
+    from otel_runs.export.spooled import spooled_otlp_exporter
+
+    return spooled_otlp_exporter(wanted.otlp_endpoint)
 
 
 def _exporter_by_name(name: str) -> SpanExporter | None:

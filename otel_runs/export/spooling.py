@@ -64,6 +64,31 @@ def spool_of_database(url: str | os.PathLike[str] | None = None) -> Spool | None
         folder = file.with_name(f"{file.name}-{SPOOL}")
     else:
         folder = default_file(SPOOL) / _name_of(settled, file)
+    return _spool_in(folder)
+
+
+def spool_of_endpoint(endpoint: str | None) -> Spool | None:
+    """The spool of an OTLP endpoint; None if ``OTEL_RUNS_SPOOL`` is off. Nothing is created.
+
+    Args:
+        endpoint: where spans go; without it the standard variables say that.
+
+    Raises:
+        SettingsError: as `spool_of_database`.
+    """
+    asked = settings.read(settings.SPOOL)
+    if asked == _OFF:
+        return None
+    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    url = endpoint or next((os.environ[name] for name in names if os.environ.get(name)), "localhost")
+    # Before the last @ there may be a password, in the query a token.
+    place = url.partition("?")[0].partition("://")[2].rpartition("@")[2] or url.rpartition("@")[2]
+    place = place.removesuffix("/v1/traces").rstrip("/")
+    parent = Path(os.path.abspath(Path(asked).expanduser())) if asked else default_file(SPOOL)  # noqa: PTH100  no links
+    return _spool_in(parent / _named(place, f"otlp://{place}"))
+
+
+def _spool_in(folder: Path) -> Spool:
     return Spool(
         folder,
         max_bytes=settings.read_as(settings.SPOOL_MAX_BYTES, settings.whole_number),
