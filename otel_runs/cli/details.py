@@ -158,9 +158,12 @@ def _steps(run: StoredRun) -> Text:
     if run.completeness == "complete":
         text.append(", all of them recorded", style="dim")
     elif run.completeness == "partial":
-        text.append(f", {count(run.steps_missing)} of {count(run.steps_expected)} missing", style=style_of("running"))
+        missing = f", {count(run.steps_missing)} of {count(run.steps_expected)} are missing"
+        text.append(missing, style=style_of("running"))
     elif run.completed_at is None:
         text.append(" so far", style="dim")
+    else:
+        text.append(", unknown whether that is all", style="dim")
     return text
 
 

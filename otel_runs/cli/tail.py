@@ -11,7 +11,7 @@ from rich.text import Text
 from otel_runs.cli.history import find_history, nothing_yet
 from otel_runs.cli.looking import Looking
 from otel_runs.cli.output import fields, hint, marks, print_json, put, stdout
-from otel_runs.cli.statuses import status_text
+from otel_runs.cli.statuses import status_text, style_of
 from otel_runs.cli.tables import Column, layout, table
 from otel_runs.cli.text import count, duration, one_line, or_nothing, short_id
 from otel_runs.cli.text import time as time_text
@@ -181,10 +181,17 @@ def _cells(run: StoredRun, now: datetime, marks: Marks) -> list[Text]:
         Text(count(run.rows_in)),
         Text(count(run.rows_out)),
         Text(duration(seconds_of(run, now))),
-        Text(count(run.steps)),
+        _steps_text(run),
         Text(count(run.tokens)),
         Text(or_nothing(run.environment)),
     ]
+
+
+def _steps_text(run: StoredRun) -> Text:
+    """How many steps are recorded; where some are missing, of how many."""
+    if run.completeness == "partial":
+        return Text(f"{count(run.steps)} of {count(run.steps_expected)}", style=style_of("running"))
+    return Text(count(run.steps))
 
 
 def seconds_of(run: StoredRun, now: datetime) -> float | None:

@@ -25,6 +25,7 @@ from otel_runs.export.open_spans import OpenSpans
 from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
 from otel_runs.export.sampling import record_unsampled
 from otel_runs.export.signals import SignalWatch
+from otel_runs.export.step_counts import StepCounts
 from otel_runs.instrument.stamp import StampProcessor
 from otel_runs.store.folder import NO_DATABASE
 
@@ -57,7 +58,7 @@ class Setup:
 
     def extend_to(self, provider: Joinable) -> None:
         """Store the spans of one more provider in the same way."""
-        for processor in (StampProcessor(), self.open_spans, *self._processors):
+        for processor in (StampProcessor(), self.open_spans, StepCounts(), *self._processors):
             provider.add_span_processor(processor)
         if any(isinstance(processor.span_exporter, RunsSpanExporter) for processor in self._processors):
             record_unsampled(provider)

@@ -189,7 +189,9 @@ class RunHandle(Handle):
     def _count(self) -> None:
         # A lower bound for the rows that must arrive: steps of ours, ended here, before the run did. A run with a key
         # (its descendants are below a step that is its part here) has several processes, of which none knows the whole.
-        if self._steps and PARENT_STEP not in self.stamps:
+        # Where ``configure()`` is in force, plain spans are counted, too: ``export/step_counts.py``.
+        counted = (getattr(self.span, "attributes", None) or {}).get(STEPS_EXPECTED, 0)
+        if self._steps > counted and PARENT_STEP not in self.stamps:
             self.span.set_attribute(STEPS_EXPECTED, self._steps)
 
 
@@ -212,7 +214,8 @@ class StepHandle(Handle):
         return row_id_from_span(f"{span_context.trace_id:032x}", f"{span_context.span_id:016x}")
 
     def _count(self) -> None:
-        if self.run is not None:
+        # What a sampler dropped leaves no row.
+        if self.run is not None and self.span.is_recording():
             self.run.count_step()
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 _UNSTAMPED: Final[Mapping[str, str]] = {}
-_ROWLESS_KINDS: Final = frozenset({SpanKind.CLIENT, SpanKind.SERVER})
 
 
 def stamps_below(span: Span) -> Mapping[str, str]:
@@ -44,7 +43,7 @@ def stamps_below(span: Span) -> Mapping[str, str]:
             return {PARENT_RUN: around, PARENT_STEP: row_id}
     if is_run:
         return {PARENT_RUN: run_id_from_trace(trace_id) if parent is None else row_id}
-    if around is None or _may_be_rowless(span, attributes):
+    if around is None or may_be_rowless(span, attributes):
         return _UNSTAMPED
     return {PARENT_RUN: around, PARENT_STEP: row_id}
 
@@ -63,7 +62,10 @@ def _keyed_run(span: Span, attributes: Mapping[str, Any], parent: Any, *, is_run
     return (None, False) if key is None else (run_id_from_key(str(key)), is_part)
 
 
-def _may_be_rowless(span: Span, attributes: Mapping[str, Any]) -> bool:
+def may_be_rowless(span: object, attributes: Mapping[str, Any]) -> bool:
     """Whether the span has no row, as far as can be told while it is open: a later attribute may still give it one."""
-    is_marked = KIND in attributes or GEN_AI_OPERATION in attributes
-    return not is_marked and getattr(span, "kind", None) in _ROWLESS_KINDS
+    # The kind first, and not looked up in a set: an enumeration's hash is Python, as is the look-up of an attribute.
+    kind = getattr(span, "kind", None)
+    if kind is not SpanKind.CLIENT and kind is not SpanKind.SERVER:
+        return False
+    return KIND not in attributes and GEN_AI_OPERATION not in attributes

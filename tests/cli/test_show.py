@@ -76,7 +76,7 @@ def test_details_name_everything_that_was_reported(rows: Rows, otel_runs: Comman
         "Started        2026-01-09 14:23:15.000 UTC",
         "Finished       2026-01-09 14:23:18.120 UTC",
         "Duration       3.12s",
-        "Steps          6, 2 of 8 missing",
+        "Steps          6, 2 of 8 are missing",
         "Rows In        3,180",
         "LLM Calls      2",
         "Tokens         1,800 (1,500 in, 300 out)",
@@ -161,7 +161,12 @@ def test_running_run_says_that_its_numbers_are_so_far(rows: Rows, otel_runs: Com
 
 
 @pytest.mark.parametrize(
-    ("steps", "expected", "told"), [(6, 6, "6, all of them recorded"), (6, 8, "6, 2 of 8 missing"), (6, None, "6\n")]
+    ("steps", "expected", "told"),
+    [
+        (6, 6, "6, all of them recorded\n"),
+        (6, 8, "6, 2 of 8 are missing\n"),
+        (6, None, "6, unknown whether that is all\n"),
+    ],
 )
 def test_completeness_is_told_in_words(
     rows: Rows, otel_runs: CommandLine, steps: int, expected: int | None, told: str

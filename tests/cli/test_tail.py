@@ -194,3 +194,11 @@ def test_every_database_lists_the_same(database: Database, otel_runs: CommandLin
     ]
     assert otel_runs("show", "a0ee", "--db", url).code == 0
     assert otel_runs("models", "--db", url).code == 0
+
+
+def test_a_run_with_missing_steps_tells_of_how_many(rows: Rows, otel_runs: CommandLine) -> None:
+    rows.run(1, steps=6, steps_expected=8)
+    rows.run(2, steps=7, steps_expected=7)
+    printed = otel_runs("tail", width=160).out
+    assert " 6 of 8 " in printed
+    assert " 7 of 7 " not in printed
