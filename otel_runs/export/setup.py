@@ -22,6 +22,7 @@ from otel_runs.errors import SettingsError
 from otel_runs.export.exporter import RunsSpanExporter, is_strict
 from otel_runs.export.id_generator import TimeOrderedIdGenerator
 from otel_runs.export.open_spans import OpenSpans
+from otel_runs.export.plain_endings import PlainEndings
 from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
 from otel_runs.export.sampling import record_unsampled
 from otel_runs.export.signals import SignalWatch
@@ -58,7 +59,7 @@ class Setup:
 
     def extend_to(self, provider: Joinable) -> None:
         """Store the spans of one more provider in the same way."""
-        for processor in (StampProcessor(), self.open_spans, StepCounts(), *self._processors):
+        for processor in (StampProcessor(), self.open_spans, StepCounts(), PlainEndings(), *self._processors):
             provider.add_span_processor(processor)
         if any(isinstance(processor.span_exporter, RunsSpanExporter) for processor in self._processors):
             record_unsampled(provider)

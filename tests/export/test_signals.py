@@ -186,6 +186,23 @@ def test_a_handler_of_the_pipelines_has_the_say_and_the_ending_names_the_signal(
     assert steps(programs) == {"done": ("success", "completed"), "load": CANCELLED}
 
 
+def test_plain_spans_that_a_handler_of_the_pipelines_leaves_name_the_signal(programs: Programs) -> None:
+    died = killed(
+        programs,
+        """
+otel_runs.configure(url)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+with tracer.start_as_current_span("nightly"), tracer.start_as_current_span("load"):
+    ready()
+""",
+        signal.SIGTERM,
+    )
+
+    assert (died.code, died.stderr) == (0, "")
+    assert the_run(programs) == CANCELLED
+    assert steps(programs) == {"load": CANCELLED}
+
+
 def test_a_handler_that_lets_the_pipeline_go_on_ends_nothing(programs: Programs) -> None:
     died = killed(
         programs,
