@@ -263,9 +263,13 @@ def demo(context: typer.Context, db: Database = None) -> None:
     main(db or context.obj)
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "allow_interspersed_args": False})
 def doctor(
     context: typer.Context,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="-- PROGRAM [ARGUMENTS]...", help="A program to run and to look into, in its process."),
+    ] = None,
     *,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON: an array of findings, empty if all is well.")
@@ -274,12 +278,13 @@ def doctor(
 ) -> None:
     """Tell what is wrong with the run database, the runs in it and the variables of this environment.
 
+    With a program: run it to its end first, and tell what was wrong in its process, too: providers, samplers, contexts.
     Each finding says what it means and what to do. Nothing is changed. Exit code 1 if something is wrong; notes do not
     count.
     """
     from otel_runs.cli.doctor import run_doctor
 
-    run_doctor(db or context.obj, json=json)
+    run_doctor(db or context.obj, command or [], json=json)
 
 
 @db_app.command()

@@ -15,10 +15,13 @@ from otel_runs.cli.output import print_json, stdout
 from otel_runs.cli.text import one_line
 from otel_runs.doctor.examine import Examined, examine
 from otel_runs.doctor.finding import SEVERITIES
+from otel_runs.doctor.program import findings
 from otel_runs.errors import OtelRunsError
 from otel_runs.store.location import database_url, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from otel_runs.doctor.finding import Finding
@@ -26,14 +29,20 @@ if TYPE_CHECKING:
 _STYLES: Final = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 
 
-def run_doctor(url: str | None, *, json: bool) -> None:
+def run_doctor(url: str | None, command: Sequence[str], *, json: bool) -> None:
     """Examine, and tell what was found, the worst first.
+
+    Args:
+        url: the run database.
+        command: a program to run and to look into; empty: none.
+        json: print JSON.
 
     Raises:
         StoreError: the database went away meanwhile.
         typer.Exit: with exit code 1 where something is wrong.
     """
-    found = list(examine(Examined(url, os.environ, datetime.now(UTC))))
+    found = list(findings(command)) if command else []
+    found += list(examine(Examined(url, os.environ, datetime.now(UTC))))
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     if json:
         print_json([finding._asdict() for finding in found])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_runs import settings
 from otel_runs.doctor.finding import Finding
+from otel_runs.doctor.report import VARIABLE
 from otel_runs.errors import OtelRunsError
 from otel_runs.store.location import database_url, shown
 
@@ -26,7 +27,7 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_E
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _GRPC_PORT: Final = ":4317"
 _TESTS_PREFIX: Final = "OTEL_RUNS_TEST_"
-_OF_EXEC: Final = "OTEL_RUNS_EXEC"
+_INTERNAL: Final = ("OTEL_RUNS_EXEC", VARIABLE)
 
 
 def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -64,7 +65,7 @@ def _database(environ: Mapping[str, str]) -> Iterator[Finding]:
 def _unknown(environ: Mapping[str, str]) -> Iterator[Finding]:
     known = [setting.env for setting in settings.SETTINGS]
     for name in sorted(environ):
-        if not name.startswith(OUR_PREFIX) or name in known or name.startswith((_TESTS_PREFIX, _OF_EXEC)):
+        if not name.startswith(OUR_PREFIX) or name in known or name in _INTERNAL or name.startswith(_TESTS_PREFIX):
             continue
         near = get_close_matches(name.removeprefix(OUR_PREFIX), [each.removeprefix(OUR_PREFIX) for each in known], 1)
         yield Finding(

@@ -43,7 +43,7 @@ MUST_NOT_KNOW: dict[str, set[str]] = {
     "reaper": SQL | TERMINAL | OTEL | READ_SIDE,
     "receiver": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.export", "otel_runs.store"},
     "server": SQL | TERMINAL | READ_SIDE | {"otel_runs.instrument", "otel_runs.export"},
-    "doctor": SQL | TERMINAL | OTEL | {"otel_runs.ingest", "otel_runs.instrument", "otel_runs.export"},
+    "doctor": SQL | TERMINAL | {"otel_runs.ingest", "otel_runs.instrument"},
     "cli": SQL | OTEL | {"otel_runs.store.tables", "otel_runs.ingest", "otel_runs.mapping"},
 }
 """What a room must not import, ours and others'."""
