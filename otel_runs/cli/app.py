@@ -276,7 +276,7 @@ def doctor(
     ] = False,
     db: Database = None,
 ) -> None:
-    """Tell what is wrong with the run database, the runs in it and the variables of this environment.
+    """Tell what is wrong with the run database, its spool, the runs in it and the variables of this environment.
 
     With a program: run it to its end first, and tell what was wrong in its process, too: providers, samplers, contexts.
     Each finding says what it means and what to do. Nothing is changed. Exit code 1 if something is wrong; notes do not

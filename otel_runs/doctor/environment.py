@@ -10,6 +10,7 @@ from otel_runs import settings
 from otel_runs.doctor.finding import Finding
 from otel_runs.doctor.report import VARIABLE
 from otel_runs.errors import OtelRunsError
+from otel_runs.store.folder import NO_DATABASE
 from otel_runs.store.location import database_url, shown
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _COMPLETE_SAMPLERS: Final = frozenset({"", "always_on", "parentbased_always_on"}
 _PROPAGATORS: Final = "OTEL_PROPAGATORS"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+HEARTBEATS_MISSED: Final = 3
+"""So many heartbeats may be late before a run is called lost."""
 _GRPC_PORT: Final = ":4317"
 _TESTS_PREFIX: Final = "OTEL_RUNS_TEST_"
 _INTERNAL: Final = ("OTEL_RUNS_EXEC", VARIABLE)
@@ -41,6 +44,11 @@ def names_bad_database(environ: Mapping[str, str]) -> bool:
     return any(True for _ in _database(environ))
 
 
+def stores_nothing(environ: Mapping[str, str]) -> bool:
+    """Whether pipelines are told to store nothing themselves, but to send spans to the OTLP endpoint only."""
+    return environ.get(settings.DB.env) == NO_DATABASE
+
+
 def _disabled(environ: Mapping[str, str]) -> Iterator[Finding]:
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         yield Finding(
@@ -54,7 +62,7 @@ def _disabled(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _database(environ: Mapping[str, str]) -> Iterator[Finding]:
     given = environ.get(settings.DB.env)
-    if not given or given == "none":  # none: spans go to a Collector only
+    if not given or stores_nothing(environ):
         return
     try:
         database_url(given)
@@ -120,6 +128,34 @@ def _nowhere(environ: Mapping[str, str]) -> Iterator[Finding]:
             "The environment alone then sets nothing up: runs are recorded only where the program itself calls "
             "otel_runs.configure().",
             f"unset {_EXPORTERS}, or set it to otel_runs",
+        )
+
+
+def _no_way_out(environ: Mapping[str, str]) -> Iterator[Finding]:
+    if stores_nothing(environ) and not any(environ.get(name) for name in _ENDPOINTS):
+        yield Finding(
+            "no-way-out",
+            "warning",
+            f"{settings.DB.env} is none, and no OTLP endpoint is named.",
+            "Runs are recorded only by programs that name an endpoint themselves: "
+            "configure('none', otlp_endpoint=...).",
+            "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318",
+        )
+
+
+def _impatient(environ: Mapping[str, str]) -> Iterator[Finding]:
+    try:
+        heartbeat = settings.read_as(settings.HEARTBEAT, settings.seconds, environ)
+        lost_after = settings.read_as(settings.LOST_AFTER, settings.seconds, environ)
+    except OtelRunsError:
+        return  # told by _values
+    if 0 < lost_after < HEARTBEATS_MISSED * heartbeat:
+        yield Finding(
+            "impatient-reaper",
+            "warning",
+            f"{settings.LOST_AFTER.env} is {lost_after:g} s, {settings.HEARTBEAT.env} {heartbeat:g} s.",
+            f"Fewer than {HEARTBEATS_MISSED} heartbeats need be late, and a run that lives is called lost for a while.",
+            f"{settings.LOST_AFTER.env}={6 * heartbeat:g}",
         )
 
 
@@ -205,6 +241,8 @@ _CHECKS: Final[tuple[Callable[[Mapping[str, str]], Iterator[Finding]], ...]] = (
     _unknown,
     _values,
     _nowhere,
+    _no_way_out,
+    _impatient,
     _missing_exporter,
     _two_providers,
     _sampled,

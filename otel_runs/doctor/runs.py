@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from otel_runs import settings
 from otel_runs.doctor.finding import Finding, some
+from otel_runs.errors import SettingsError
 from otel_runs.query.health import NEWEST, newest_runs, open_runs
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from otel_runs.query.health import RunHealth
     from otel_runs.store.engine import Database
 
-LOST_AFTER_SECONDS: Final = 60.0
+_LONGEST_SECONDS: Final = 1e9
 UNHEARD_OF: Final = timedelta(days=1)
 """For how long a run that gives no sign of life may go on before it is told of."""
 
@@ -95,9 +97,11 @@ def partial(newest: list[RunHealth]) -> Iterator[Finding]:
 
 def _lost_after(environ: Mapping[str, str]) -> timedelta:
     try:
-        return timedelta(seconds=float(environ.get("OTEL_RUNS_LOST_AFTER") or LOST_AFTER_SECONDS))
-    except (ValueError, OverflowError):
-        return timedelta(seconds=LOST_AFTER_SECONDS)  # told by environment.py
+        seconds = settings.read_as(settings.LOST_AFTER, settings.seconds, environ)
+    except SettingsError:  # told by environment.py
+        seconds = settings.seconds(settings.LOST_AFTER.default or "")
+    # 0: the server reaps nothing, and more than a lifetime is no timedelta.
+    return min(timedelta(seconds=min(seconds, _LONGEST_SECONDS)) or UNHEARD_OF, UNHEARD_OF)
 
 
 def _many(found: list[RunHealth], one: str = "is", more: str = "are") -> str:

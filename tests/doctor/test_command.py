@@ -88,6 +88,12 @@ def test_bad_database_in_the_environment_is_told_once(
     assert checks(capsys, "--db", "oracle://host/runs") == (1, [("error", "bad-value"), ("error", "database")])
 
 
+def test_database_none_is_a_note(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_RUNS_DB", "none")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")
+    assert checks(capsys) == (0, [("note", "database")])
+
+
 def test_file_of_another_program_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("no database " * 100)
