@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import selectors
 import signal
 import sys
 import time
 import traceback
-from typing import NamedTuple
 
 import psycopg  # noqa: F401  loaded for the pipelines
 from opentelemetry import trace
@@ -26,51 +26,21 @@ import otel_runs.store.engine
 import otel_runs.store.migrations
 
 STEPS = 20
+WORDS = STEPS + 3
+"""That a pipeline says if it is left alone."""
 AT_ONCE = 4
 """Pipelines that run beside each other."""
+LONGEST_PAUSE = 0.01
+"""Seconds between what a pipeline says and its death, at most: more than one transaction takes."""
 
 
-class Killed(NamedTuple):
-    """A pipeline after its death."""
+class Pipeline:
+    """A pipeline that is killed a random pause after it has said a random number of words."""
 
-    said: list[str]
-    """``run <trace id>``, ``step <span id>`` once it is confirmed, ``ending``, ``ended``."""
-    seconds: float
-    """That it lived."""
-
-
-def pipeline(url: str, told: int) -> None:
-    """Run a few steps; say of a step that it is stored once that was confirmed, every other time for two at once."""
-
-    def say(*words: str) -> None:
-        os.write(told, (" ".join(words) + "\n").encode())
-
-    setup = otel_runs.configure(url)
-    tracer = trace.get_tracer("pipeline")
-    with tracer.start_as_current_span("run") as run:
-        say("run", format_trace_id(run.get_span_context().trace_id))
-        finished = []
-        for number in range(STEPS):
-            with tracer.start_as_current_span(f"step {number}") as step:
-                pass
-            finished.append(format_span_id(step.get_span_context().span_id))
-            if number % 3 and setup.flush() and otel_runs.stats().spans_stored >= number + 1:
-                say(*(f"step {span_id}\n" for span_id in finished))
-                finished = []
-        say("ending")
-    setup.shutdown()
-    if otel_runs.stats().spans_stored == STEPS + 1:
-        say("ended")
-
-
-def run_some(url: str, moments: list[float]) -> list[Killed]:
-    """Run pipelines beside each other and kill each at its moment, in seconds from now; infinity: let it end."""
-    started = time.monotonic()
-    pipelines = []
-    for moment in sorted(moments):
-        hear, told = os.pipe()
-        process = os.fork()
-        if process == 0:
+    def __init__(self, url: str) -> None:
+        self.hear, told = os.pipe()
+        self.process = os.fork()
+        if self.process == 0:
             try:
                 pipeline(url, told)
             except BaseException:  # noqa: BLE001  a defect must be seen, and the fork must not run on as its parent
@@ -78,31 +48,72 @@ def run_some(url: str, moments: list[float]) -> list[Killed]:
                 os._exit(1)
             os._exit(0)
         os.close(told)
-        pipelines.append((process, hear, moment))
-    return [end(process, hear, moment, started) for process, hear, moment in pipelines]
+        self._heard = b""
+        self._last_words = random.randint(0, WORDS)
+        self._kill_if_due()
+
+    @property
+    def said(self) -> list[str]:
+        """``run <trace id>``, ``step <span id>`` once it is confirmed, ``ending``, ``ended``."""
+        return self._heard.decode("ascii").splitlines()
+
+    def listen(self) -> bool:
+        """Hear more of it, and kill it if it is due; False when it has said its last."""
+        heard = os.read(self.hear, 65_536)
+        self._heard += heard
+        if heard:
+            self._kill_if_due()
+        return bool(heard)
+
+    def end(self) -> None:
+        """After its last words."""
+        os.close(self.hear)
+        os.waitpid(self.process, 0)
+
+    def _kill_if_due(self) -> None:
+        if self._heard.count(b"\n") >= self._last_words:
+            self._last_words = sys.maxsize
+            time.sleep(random.uniform(0, LONGEST_PAUSE))
+            os.kill(self.process, signal.SIGKILL)
 
 
-def end(process: int, hear: int, moment: float, started: float) -> Killed:
-    """Kill a pipeline at its moment and read what it had said."""
-    if moment != float("inf"):
-        time.sleep(max(0.0, started + moment - time.monotonic()))
-        os.kill(process, signal.SIGKILL)
-    with os.fdopen(hear, encoding="ascii") as words:
-        said = [line.strip() for line in words if line.endswith("\n") and line.strip()]
-    os.waitpid(process, 0)
-    return Killed(said, time.monotonic() - started)
+def pipeline(url: str, told: int) -> None:
+    """Run a few steps; say of a step that it is stored once that was confirmed, every other time for two at once."""
+
+    def say(*words: str) -> None:
+        os.write(told, "".join(f"{word}\n" for word in words).encode())
+
+    setup = otel_runs.configure(url)
+    tracer = trace.get_tracer("pipeline")
+    with tracer.start_as_current_span("run") as run:
+        say(f"run {format_trace_id(run.get_span_context().trace_id)}")
+        finished = []
+        for number in range(STEPS):
+            with tracer.start_as_current_span(f"step {number}") as step:
+                pass
+            finished.append(format_span_id(step.get_span_context().span_id))
+            if number % 3 and setup.flush() and otel_runs.stats().spans_stored >= number + 1:
+                say(*(f"step {span_id}" for span_id in finished))
+                finished = []
+        say("ending")
+    setup.shutdown()
+    if otel_runs.stats().spans_stored == STEPS + 1:
+        say("ended")
 
 
 def main(url: str, kills: int) -> None:
-    """Kill so many pipelines, at moments spread over the time that a whole one takes, and print what they had said."""
-    unharmed = [float("inf")] * AT_ONCE
-    run_some(url, unharmed)  # makes the tables
-    longest = max(whole.seconds for whole in run_some(url, unharmed))
-    killed: list[Killed] = []
-    while len(killed) < kills:
-        count = min(AT_ONCE, kills - len(killed))
-        killed += run_some(url, [random.uniform(0, 1.05 * longest) for _ in range(count)])
-    json.dump([one._asdict() for one in killed], sys.stdout)
+    """Kill so many pipelines, and print what each had said."""
+    killed: list[Pipeline] = []
+    with selectors.DefaultSelector() as running:
+        while len(killed) < kills or running.get_map():
+            while len(killed) < kills and len(running.get_map()) < AT_ONCE:
+                killed.append(Pipeline(url))
+                running.register(killed[-1].hear, selectors.EVENT_READ, killed[-1])
+            for key, _ in running.select():
+                if not key.data.listen():
+                    running.unregister(key.fileobj)
+                    key.data.end()
+    json.dump([each.said for each in killed], sys.stdout)
 
 
 if __name__ == "__main__":

@@ -8,21 +8,27 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.history import query
-from tests.programs import Programs
+from tests.programs import Programs, otel_runs_command
 
 KILLS: Final = 200
 PIPELINES: Final = Path(__file__).with_name("killed_pipelines.py")
 FINISHED_STEPS: Final = "SELECT span_id FROM model_runs WHERE status = 'success'"
-COMPLETED_RUNS: Final = "SELECT trace_id FROM runs WHERE status = 'completed'"
+RUNNING_STEPS: Final = "SELECT COUNT(*) FROM model_runs WHERE status NOT IN ('success', 'failed')"
+ENDS: Final = "SELECT trace_id, status, stop_reason, status_source FROM runs"
+LOST: Final = ["failed", "lost", "reaper"]
+COMPLETED: Final = ["completed", "completed", "span"]
 
 
-def test_after_200_kills_no_confirmed_step_is_missing_and_no_run_has_ended_that_had_not(
+def test_after_200_kills_and_reaping_every_run_says_the_truth_and_no_confirmed_step_is_missing(
     programs: Programs, database_url_for_test: str
 ) -> None:
-    done = programs.run([sys.executable, str(PIPELINES), database_url_for_test, str(KILLS)], timeout=110)
+    done = programs.run([sys.executable, str(PIPELINES), database_url_for_test, str(KILLS)], timeout=100)
     assert (done.returncode, done.stderr) == (0, "")
-    pipelines: list[list[str]] = [killed["said"] for killed in json.loads(done.stdout)]
+    pipelines: list[list[str]] = json.loads(done.stdout)
     assert len(pipelines) == KILLS
+    reap = otel_runs_command("reap", "--older-than", "0.1s", "--watch", "1s", "--db", database_url_for_test)
+    reaped = programs.run(reap)
+    assert reaped.returncode == 0, reaped.stderr
 
     confirmed = said_by(pipelines, "step")
     stored = {span_id for (span_id,) in query(database_url_for_test, FINISHED_STEPS)}
@@ -32,10 +38,13 @@ def test_after_200_kills_no_confirmed_step_is_missing_and_no_run_has_ended_that_
     born = {said[0].partition(" ")[2]: said for said in pipelines if said}
     unfinished = {trace_id for trace_id, said in born.items() if "ending" not in said}
     finished = {trace_id for trace_id, said in born.items() if "ended" in said}
-    completed = {trace_id for (trace_id,) in query(database_url_for_test, COMPLETED_RUNS)}
-    assert unfinished, "some were killed in the middle"
-    assert unfinished & completed == set()
-    assert finished - completed == set()
+    ends = {trace_id: end for trace_id, *end in query(database_url_for_test, ENDS) if trace_id in born}
+    lost = {trace_id for trace_id, end in ends.items() if end == LOST}
+    assert {tuple(end) for end in ends.values()} <= {tuple(LOST), tuple(COMPLETED)}
+    assert unfinished & lost, "some were killed in the middle"
+    assert unfinished & (ends.keys() - lost) == set()
+    assert finished - (ends.keys() - lost) == set()
+    assert query(database_url_for_test, RUNNING_STEPS) == [(0,)]
 
 
 def said_by(pipelines: list[list[str]], word: str) -> set[str]:

@@ -1,8 +1,8 @@
-"""Threads that end early, late or not at all."""
+"""Threads and processes that end early, late or not at all."""
 
 from __future__ import annotations
 
-from tests.programs import Programs
+from tests.programs import Programs, otel_runs_command
 
 HEAD = """
 import os, sys, threading, time
@@ -59,3 +59,42 @@ print(len(finished))
 
     assert done.returncode == 0, done.stderr
     assert {f"run {number}" for number in range(int(done.stdout))} <= set(names(programs))
+
+
+REAPED = [("run", "failed", "lost", "reaper")]
+
+
+def reap(programs: Programs) -> list[tuple[object, ...]]:
+    """The runs, after what nobody will ever end was declared lost."""
+    command = otel_runs_command("reap", "--older-than", "0.1s", "--watch", "1s", "--db", str(programs.database))
+    done = programs.run(command)
+    assert done.returncode == 0, done.stderr
+    return programs.rows("SELECT name, status, stop_reason, status_source FROM runs")
+
+
+def test_run_that_a_daemon_thread_leaves_open_is_reaped(programs: Programs) -> None:
+    done = programs.python(
+        HEAD
+        + """
+started = threading.Event()
+def work():
+    with otel_runs.run("run"):
+        started.set()
+        time.sleep(60)
+threading.Thread(target=work, daemon=True).start()
+started.wait()
+otel_runs.configure().flush()
+"""
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert programs.rows("SELECT name, status FROM runs") == [("run", "running")]
+    assert reap(programs) == REAPED
+
+
+def test_run_that_os_exit_leaves_open_is_reaped(programs: Programs) -> None:
+    done = programs.python(HEAD + "with otel_runs.run('run'): otel_runs.configure().flush(); os._exit(0)")
+
+    assert done.returncode == 0, done.stderr
+    assert programs.rows("SELECT name, status FROM runs") == [("run", "running")]
+    assert reap(programs) == REAPED
