@@ -51,13 +51,19 @@ class Intake:
         room: for all requests that wait or are being written.
         meters: told of everything.
         writers: batches that are written at a time.
+        least_bytes: of the bodies in a batch that is begun while another one is written; less waits for company.
     """
 
-    def __init__(self, store: Store, *, room: Room, meters: Meters, writers: int = 1) -> None:
+    def __init__(self, store: Store, *, room: Room, meters: Meters, writers: int = 1, least_bytes: int = 0) -> None:
         self._store = store
         self._room = room
         self._meters = meters
+        self._least_bytes = least_bytes
         self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        """Of their bodies."""
+        self._writing = 0
+        """Batches."""
         self._changed = threading.Condition()
         self._is_stopping = False
         self._writers = [
@@ -100,6 +106,7 @@ class Intake:
             self._require_work()
             self._room.take(waiting.bytes)
             self._waiting.append(waiting)
+            self._waiting_bytes += len(request.body)
             self._changed.notify()
         return waiting.future
 
@@ -121,6 +128,7 @@ class Intake:
         with self._changed:
             left = list(self._waiting)
             self._waiting.clear()
+            self._waiting_bytes = 0
         for waiting in left:
             self._answer(waiting, StoppingError("The server had to stop before this was written; send it again."))
         return not left and not any(writer.is_alive() for writer in self._writers)
@@ -135,21 +143,29 @@ class Intake:
             except Exception as exc:  # noqa: BLE001  the writer goes on, whatever came; whoever waits is told
                 results = [exc] * len(batch)
             self._meters.add_batch(time.perf_counter() - start)
+            with self._changed:
+                self._writing -= 1
             while batch:
                 # Taken out, with the body of its request: the next batch may be long in coming.
                 self._answer(batch.pop(), results.pop())
 
     def _next_batch(self) -> list[_Waiting]:
-        """What waits, as far as it makes one batch; waits for the first request. Nothing if the server stops."""
+        """What waits, as far as it makes one batch; waits for enough of it. Nothing if the server stops."""
         batch: list[_Waiting] = []
         with self._changed:
-            while not self._waiting and not self._is_stopping:
+            while not self._is_enough() and not self._is_stopping:
                 self._changed.wait()
             size = 0
             while self._waiting and size < _BATCH_BYTES and len(batch) < _BATCH_REQUESTS:
                 batch.append(self._waiting.popleft())
                 size += len(batch[-1].request.body)
+            self._waiting_bytes -= size
+            self._writing += bool(batch)
         return batch
+
+    def _is_enough(self) -> bool:
+        """Whether what waits is worth a batch of its own; whoever writes looks again when it is done."""
+        return bool(self._waiting) and (self._writing == 0 or self._waiting_bytes >= self._least_bytes)
 
     def _answer(self, waiting: _Waiting, result: Result) -> None:
         # Room comes first: who is answered may send the next request at once.

@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 STOP_SECONDS: Final = 25.0
 """To write what was accepted before a stop; Kubernetes kills after 30."""
+_WRITERS: Final = 2
+"""Threads that write into a database that takes several transactions: one maps spans while the other waits for it."""
+_LEAST_BYTES: Final = 262_144
+"""For the second of them, some thousand spans: of small requests many shall share a transaction."""
 _PROBE_SECONDS: Final = 3.0
 _GRACE_SECONDS: Final = 2.0
 
@@ -54,7 +58,9 @@ class RunServer:
         self._meters = Meters(room)
         self._workers = Workers(options) if options.workers > 1 else None
         store = self._workers or Storing(self._store.save, options.limits, options.most_bytes)
-        self._intake = Intake(store.store, room=room, meters=self._meters, writers=options.workers)
+        threads = _WRITERS if self._store.takes_several else 1
+        writers, least = (threads, _LEAST_BYTES) if self._workers is None else (options.workers, 0)
+        self._intake = Intake(store.store, room=room, meters=self._meters, writers=writers, least_bytes=least)
         self._desk = Desk(self._intake, room, self._meters, token=options.token, most_bytes=options.most_bytes)
         # In this process alone, however many workers there are; but it takes its turn among them.
         self._reaped = self._store if self._workers is None else RunStore(options.database, self._workers.turns)

@@ -29,7 +29,7 @@ class RunStore:
 
     def __init__(self, url: str | None, turns: AbstractContextManager[object] | None = None) -> None:
         self._url = database_url(url)
-        self._turns = turns if turns is not None and self._url.get_backend_name() == "sqlite" else nullcontext()
+        self._turns = nullcontext() if turns is None or self.takes_several else turns
         self._opening = threading.Lock()
         self._opened: tuple[Database, Ingest] | None = None
 
@@ -37,6 +37,11 @@ class RunStore:
     def place(self) -> str:
         """Where it is, for people."""
         return shown(self._url)
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether it takes transactions side by side."""
+        return self._url.get_backend_name() != "sqlite"
 
     def open(self) -> bool:
         """Open the database, and create or migrate it where needed.

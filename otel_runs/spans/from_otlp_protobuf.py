@@ -37,8 +37,8 @@ _STATUSES: Final[dict[int, StatusCode]] = {1: "OK", 2: "ERROR"}
 _HAS_IS_REMOTE: Final = int(SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
 _IS_REMOTE: Final = int(SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
 
-PIECE_BYTES: Final = 524_288
-"""Of a large body that are read at a time: some two thousand spans."""
+PIECE_BYTES: Final = 262_144
+"""Of a large body that are read at a time: some thousand spans."""
 
 
 def parts_from_protobuf(signal: Literal["traces", "logs"], body: bytes, limits: Limits) -> Iterator[Decoded]:
