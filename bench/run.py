@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import calls, exports, importing
+from bench import calls, exports, importing, live
 from bench.rounds import Line
 from tests.servers.postgres import PostgresServer
 
@@ -28,6 +28,7 @@ def measure(folder: Path) -> Iterable[Line]:
     """All lines, as they are measured."""
     yield from importing.lines()
     yield from calls.lines(folder)
+    yield from live.lines(folder)
     server = PostgresServer(POSTGRES)
     try:
         for target in (exports.Sqlite(folder), exports.Postgres(server, POSTGRES)):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import calls, exports, growing, importing, receivers, receiving, run
+from bench import calls, exports, growing, importing, live, receivers, receiving, run
 from bench.contenders import CONTENDERS
 from bench.rounds import Line, interleaved
 from tests.servers.postgres import PostgresServer
@@ -40,6 +40,12 @@ def test_calls_are_compared_with_goals(tmp_path: Path) -> None:
         "a decorated call, rows recorded",
         "the same, exporter dropped",
     }
+
+
+def test_live_rows_are_compared_with_rows_of_what_has_ended(tmp_path: Path) -> None:
+    [line] = live.lines(tmp_path, workloads=[live.Steps("some steps", 10, 0)], rounds=1)
+    assert line.ratio is not None
+    assert line.goal == "at most 5 us more"
 
 
 def test_imports_are_compared_with_the_api() -> None:
