@@ -48,7 +48,11 @@ class OtlpExporter(SpanExporter):
         if self._process != os.getpid():
             self._process = os.getpid()
             self._exporter = self._make()
-        return self._exporter.export(spans)
+        try:
+            return self._exporter.export(spans)
+        except Exception as exc:  # noqa: BLE001  older exporters raise where nobody listens
+            logger.error("%d spans could not be sent: %r", len(spans), exc)  # noqa: TRY400  its message says it all
+            return SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """As OpenTelemetry's exporter has it."""

@@ -7,10 +7,12 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_runs.export.live import LiveExporter
@@ -208,6 +210,17 @@ def test_exporter_of_an_endpoint_is_opentelemetrys_own(monkeypatch: pytest.Monke
     exporter = otlp_exporter("http://127.0.0.1:4317")
     assert type(exporter._exporter).__module__.startswith("opentelemetry.exporter.otlp.proto.grpc")
     exporter.shutdown()
+
+
+class Raising(InMemorySpanExporter):
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        raise ConnectionRefusedError
+
+
+def test_exporter_that_raises_where_nobody_listens_has_failed_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    """So do older ones of OpenTelemetry."""
+    assert OtlpExporter(Raising, None).export([]) is SpanExportResult.FAILURE
+    assert "ConnectionRefusedError" in caplog.text
 
 
 TWO_SPANS = """
