@@ -86,7 +86,11 @@ def replay(spool: Spool, save: Save, *, is_over: Callable[[], bool] = lambda: Fa
                 continue
             if bad and not spool.quarantine(bad):
                 continue  # no room: it stays, and is asked again another time
-            file.delete()
+            try:
+                file.delete()
+            except OSError as exc:  # another user's folder; Windows, while its process writes it
+                logger.error("%s is stored, but cannot be deleted: %s.", file.path, exc)  # noqa: TRY400  as above
+                continue
             yield Replayed(files=1, quarantined=len(bad))
 
 

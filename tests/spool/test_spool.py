@@ -247,6 +247,22 @@ def test_a_failing_destination_costs_nothing(folder: Path) -> None:
     assert replay_all(folder, Stored()).spans == 3
 
 
+def test_a_file_that_cannot_be_deleted_is_told_and_stops_no_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for seed in (1, 2):
+        writer = spool_in(folder)
+        writer.append(some_spans(2, seed=seed))
+        writer.rotate()
+
+    def refuse(_: files.LockedFile) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.LockedFile, "delete", refuse)
+    assert replay_all(folder, Stored()) == Replayed(files=0, spans=4)
+    assert caplog.text.count("cannot be deleted") == 2
+
+
 def test_a_replay_that_is_stopped_is_begun_anew_and_loses_nothing(folder: Path) -> None:
     writer = spool_in(folder)
     writer.append(some_spans(5_000))
