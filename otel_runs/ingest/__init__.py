@@ -87,6 +87,7 @@ class Ingest:
     def _save(self, facts: Sequence[Facts], losses: Sequence[Loss], tries: int) -> set[str]:
         """One transaction, as a whole tried again where writers met: a deadlock, or both made the same row."""
         known: frozenset[str] = frozenset()
+        deadline = time.monotonic() + self._database.dialect.patience
         for attempt in range(1, tries + 1):
             try:
                 return self._settle(facts, known, losses)
@@ -95,7 +96,8 @@ class Ingest:
                     raise
                 known |= exc.traces
             except StoreError as exc:
-                if attempt == tries or not self._database.dialect.transient(exc):
+                is_over = attempt == tries or time.monotonic() > deadline
+                if is_over or not self._database.dialect.transient(exc):
                     raise
                 time.sleep(_PAUSE * attempt)
         raise AssertionError  # pragma: no cover  the last try returns or raises

@@ -5,6 +5,7 @@ Code asks a `Dialect` for a capability and never for a name.
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,8 @@ class Dialect(ABC):
     """The capabilities of one kind of database."""
 
     name: ClassVar[Literal["sqlite", "postgresql"]]
+    patience: float = math.inf
+    """Seconds after which a transaction is not run again, though the error is transient."""
 
     @abstractmethod
     def transient(self, error: BaseException) -> bool:
@@ -75,6 +78,7 @@ class Sqlite(Dialect):
     """SQLite 3.38 and newer: one writer at a time, a file is a database."""
 
     name = "sqlite"
+    patience = 5.0  # less than the busy timeout: who has waited for the lock that long would wait for it six times
 
     def transient(self, error: BaseException) -> bool:
         """Another connection held the lock for longer than the busy timeout."""

@@ -9,15 +9,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from otel_runs import attributes as key
 from otel_runs.errors import StoreError, StoreUnavailableError
 from otel_runs.ids import run_id_from_key
-from otel_runs.ingest import Ingest
+from otel_runs.ingest import TRIES, Ingest
 from otel_runs.ingest.settlement import RaceError, Settlement
 from otel_runs.mapping.facts import facts_from_span
 from otel_runs.spans.span import Resource, Span
+from otel_runs.store.dialects import Sqlite
 from otel_runs.store.engine import Database, open_database
 from otel_runs.store.writer import Writer
 from tests.ingest.contents import contents_of, empty
@@ -233,3 +234,17 @@ def test_sqlite_file_that_stays_locked_is_unavailable_for_now(tmp_path: Path) ->
     url = f"sqlite:///{tmp_path / 'runs.db'}"
     with open_database(f"{url}?timeout=0.01") as database, locked_file(url), pytest.raises(StoreUnavailableError):
         save(database, [span(0)])
+
+
+@pytest.mark.parametrize(("patience", "tries"), [(0.0, 1), (Sqlite.patience, TRIES)])
+def test_sqlite_file_that_was_waited_for_long_enough_is_not_waited_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: float, tries: int
+) -> None:
+    monkeypatch.setattr(Sqlite, "patience", patience)
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    waited: list[object] = []
+    with open_database(f"{url}?timeout=0.001") as database:
+        event.listen(database.engine, "handle_error", waited.append)
+        with locked_file(url), pytest.raises(StoreUnavailableError):
+            save(database, [span(0)])
+    assert len(waited) == tries
