@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Final, Self
 
-from tests.programs import Programs
+from tests.programs import Programs, otel_runs_command
 
 STEPS: Final = 50
 """That a pipeline does at a time."""
@@ -56,6 +56,7 @@ class Steered:
         path = programs.write(_PIPELINE, "steered.py")
         self.process = programs.start([sys.executable, str(path), url], environ=environ)
         self.steps = 0
+        self._programs, self._url, self._environ = programs, url, environ
         self._errors: list[str] = []
         # Read all the time, so that the pipeline never waits for a full pipe.
         self._reader = threading.Thread(target=self._read_errors)
@@ -102,6 +103,11 @@ class Steered:
         last = self.process.stdout.read()
         assert self.process.wait(SECONDS) == 0, self.errors()
         return last
+
+    def replay(self) -> None:
+        """Store what the pipeline could not: its own end waits for that two seconds only."""
+        done = self._programs.run(otel_runs_command("replay", "--db", self._url), environ=self._environ)
+        assert done.returncode == 0, done.stderr
 
     def errors(self) -> str:
         """What the pipeline has written to its standard error."""

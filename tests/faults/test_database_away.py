@@ -53,6 +53,7 @@ def test_database_that_goes_away_and_comes_back_under_a_pipeline_has_every_step(
         assert Counter(f"step {number}" for number in range(confirmed)) <= names(postgres.url)
         pipeline.work()
         print(pipeline.end())
+    pipeline.replay()
 
     assert names(postgres.url) == pipeline.names
 
@@ -71,6 +72,7 @@ def test_frozen_database_delays_no_step_and_has_all_of_them_when_it_thaws(
         finally:
             postgres.thaw()
         print(pipeline.end())
+    pipeline.replay()
 
     assert names(postgres.url) == pipeline.names
 
@@ -89,5 +91,6 @@ def test_sqlite_locked_by_another_process_has_every_step_when_it_is_free(program
         other.execute("ROLLBACK")
         other.close()
         print(pipeline.end())
+    pipeline.replay()
 
     assert names(url) == pipeline.names

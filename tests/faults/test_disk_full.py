@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from tests.faults.history import names
 from tests.faults.small_disk import SmallDisk, small_disk
 from tests.faults.steered import Steered
-from tests.programs import Programs, otel_runs_command
+from tests.programs import Programs
 from tests.servers.missing import ServerMissingError, skip_or_fail
 from tests.servers.postgres import PostgresServer
 
@@ -66,6 +66,7 @@ def test_pipeline_goes_on_while_the_disk_is_full_and_has_every_step_when_there_i
         pipeline.work()
         disk.empty()
         last = pipeline.end()
+    pipeline.replay()
 
     assert "full" in last or "No space left" in last, last
     assert names(url_on_disk) == pipeline.names
@@ -88,6 +89,5 @@ def test_spans_of_a_full_disk_wait_in_a_spool_on_another_one_until_there_is_room
     assert sum(names(url_on_disk).values()) < len(pipeline.names)
 
     disk.empty()
-    replayed = programs.run(otel_runs_command("replay", "--db", url_on_disk), environ=environ)
-    assert replayed.returncode == 0, replayed.stderr
+    pipeline.replay()
     assert names(url_on_disk) == pipeline.names
