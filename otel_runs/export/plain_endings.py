@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from otel_runs.attributes import KIND, STATUS
 from otel_runs.instrument.endings import Skip, mark_exception
 from otel_runs.instrument.interrupts import signal_behind
+from otel_runs.instrument.place import attributes_of
 from otel_runs.instrument.problems import problem
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class PlainEndings(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002  the SDK's signature
         """Have the end of a plain span look at what ends it."""
-        if KIND in (span.attributes or ()):  # a decorator's, which knows
+        if KIND in (attributes_of(span) or ()):  # a decorator's, which knows
             return
         end = span.__dict__.get("end")  # another processor may have had the same idea
         # By a weak reference: a span must not wait for the garbage collector.

@@ -124,13 +124,22 @@ class RunsSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Queue a span if the exporter takes it; wait for the write only where a child might be gone right after."""
         context = span.context
-        if context is None or not (context.trace_flags.sampled or self._takes_unsampled):
+        if context is None:
+            return
+        if self._is_child:
+            self._open_spans.discard(context.span_id)
+        if not (context.trace_flags.sampled or self._takes_unsampled):
             return
         if self._live is not None:
             self._live.remove(context.span_id)
         if self._closed:
             self._count_dropped(1, "ended after the shutdown")
             return
+        self._enqueue(span)
+        if self._is_child:
+            self._flush_after_outermost(span)
+
+    def _enqueue(self, span: ReadableSpan) -> None:
         if len(self._queue) >= self._max_queue_size:
             self._make_room()
         self._queue.append(span)
@@ -140,8 +149,6 @@ class RunsSpanProcessor(SpanProcessor):
             self._ensure_worker()
         if len(self._queue) >= self._max_batch_size:
             self._wake.set()
-        if self._is_child:
-            self._flush_after_outermost(span)
 
     def force_flush(self, timeout_millis: int | None = None) -> bool:
         """Wait until all spans that have ended so far are exported, and those that are open told.
@@ -200,8 +207,6 @@ class RunsSpanProcessor(SpanProcessor):
         self._stirred.set()
 
     def _flush_after_outermost(self, span: ReadableSpan) -> None:
-        if span.context is not None:
-            self._open_spans.discard(span.context.span_id)
         if span.parent is not None and span.parent.span_id in self._open_spans:
             return
         if not self._is_stalled:

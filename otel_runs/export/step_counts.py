@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_runs.attributes import KIND, PARENT_RUN, RUN_KEY, STEPS_EXPECTED
 from otel_runs.ids import row_id_from_span, run_id_from_trace
-from otel_runs.instrument.place import may_be_rowless
+from otel_runs.instrument.place import attributes_of, may_be_rowless
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -62,7 +62,7 @@ class StepCounts(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002  the SDK's signature
         """Know the run that a span is in: the one of its parent, else the one of its stamp."""
-        attributes = span.attributes or _NOTHING
+        attributes = attributes_of(span) or _NOTHING
         parent, context = span.parent, span.get_span_context()
         run_id: object
         if parent is None or attributes.get(KIND) == "run":
@@ -85,7 +85,7 @@ class StepCounts(SpanProcessor):
         if run.span_id == context.span_id:
             del self._runs[run_id]
             return
-        attributes = span.attributes or _NOTHING
+        attributes = attributes_of(span) or _NOTHING
         if attributes.get(KIND) != "run" and not may_be_rowless(span, attributes):
             with self._counting:
                 run.steps += 1

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
 from otel_runs.attributes import PARENT_RUN, RUN_KEY
-from otel_runs.instrument.place import stamps_below
+from otel_runs.instrument.place import attributes_of, stamps_below
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -25,7 +25,7 @@ class StampProcessor(SpanProcessor):
         """Stamp a span, unless it has a stamp or names a run of its own by key."""
         if span.parent is None or span.parent.is_remote:
             return
-        attributes = span.attributes or {}
+        attributes = attributes_of(span) or {}
         if PARENT_RUN in attributes or RUN_KEY in attributes:
             return
         stamps = stamps_below(get_current_span(parent_context))
