@@ -45,7 +45,7 @@ LIMITS_IN_CODE = {
 
 def test_limits_on_the_page_are_those_of_the_code() -> None:
     by_setting = {found[1]: limit for what, limit in limits().items() if (found := re.search(r"\(`(\w+)`\)", what))}
-    bounding = [each for each in settings.SETTINGS if "_LIMIT_" in each.env or each.env.endswith("_BYTES")]
+    bounding = [each for each in settings.SETTINGS if re.search("_LIMIT_|_SERVER_.*_BYTES", each.env)]
     assert {name: limit.split()[0] for name, limit in by_setting.items()} == {
         each.env: each.default for each in bounding
     }
