@@ -64,7 +64,7 @@ class SpooledExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send ended spans, or keep them; SUCCESS only if they were taken."""
         self._mind_fork()
-        result = self._exporter.export(spans)
+        result = _sent(self._exporter, spans)
         if result is SpanExportResult.SUCCESS:
             self._has_told = False
             self._taken = spans[-1] if spans else self._taken
@@ -119,7 +119,7 @@ class SpooledExporter(SpanExporter):
         exporter = self._make()
 
         def send(spans: Sequence[ReadableSpan]) -> bool:
-            return exporter.export(spans) is SpanExportResult.SUCCESS
+            return _sent(exporter, spans) is SpanExportResult.SUCCESS
 
         def save(spans: Sequence[Span]) -> list[Quarantined]:
             ended = [span for span in spans if span.end_ns is not None]
@@ -131,6 +131,15 @@ class SpooledExporter(SpanExporter):
                 yield save
         finally:
             exporter.shutdown()
+
+
+def _sent(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    """The exporter's answer; before 1.30 it raised where nobody listened at the endpoint."""
+    try:
+        return exporter.export(spans)
+    except Exception as exc:  # noqa: BLE001  why it failed makes no difference
+        logger.debug("An exporter failed: %s", exc)
+        return SpanExportResult.FAILURE
 
 
 def refused_by(send: Send, spans: Sequence[ReadableSpan], witness: ReadableSpan) -> list[int]:

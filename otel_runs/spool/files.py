@@ -55,7 +55,8 @@ class LockedFile:
         Raises:
             OSError: the disk failed.
         """
-        with os.fdopen(os.dup(self._descriptor), "rb") as stream:
+        # Not a duplicate, which would keep the file locked until the garbage collector finds this generator.
+        with os.fdopen(self._descriptor, "rb", closefd=False) as stream:
             yield from stream
 
     def delete(self) -> None:

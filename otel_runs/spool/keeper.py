@@ -102,12 +102,16 @@ class Keeper:
         for pause in _pauses():
             if self.outage is not None:
                 self._closing.wait(pause)
-            if self._replay_all() or self._closing.is_set():
-                break
-            if self.outage is None:
+            if self._replay_all():
+                with self._starting:
+                    # What was spooled after its files had been listed is still there.
+                    if not self._may_wait or self._is_over():
+                        self._thread = None
+                        return
+            elif self._closing.is_set():
+                return
+            elif self.outage is None:
                 self._closing.wait(_LONGEST_PAUSE)
-        with self._starting:
-            self._thread = None
 
     def _replay_all(self) -> bool:
         """Replay what waits; False if that failed and is worth another try."""

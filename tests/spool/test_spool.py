@@ -234,17 +234,19 @@ def test_what_is_refused_for_good_is_put_in_quarantine_and_can_be_imported_later
 
 def test_a_failing_destination_costs_nothing(folder: Path) -> None:
     writer = spool_in(folder)
-    writer.append(some_spans(3))
+    writer.append(some_spans(5_000))
     writer.rotate()
 
     def fail(_: Sequence[Span]) -> list[Quarantined]:
         msg = "away"
         raise ConnectionError(msg)
 
-    with pytest.raises(ConnectionError):
+    with pytest.raises(ConnectionError) as failure:
         list(replay(spool_in(folder), fail))
 
-    assert replay_all(folder, Stored()).spans == 3
+    # At once, while the traceback still holds what was under way.
+    assert replay_all(folder, Stored()).spans == 5_000
+    assert failure.tb is not None
 
 
 def test_a_file_that_cannot_be_deleted_is_told_and_stops_no_other(

@@ -1,0 +1,37 @@
+"""The thread that brings spans home forgets none."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from otel_runs.spans.span import Span
+from otel_runs.spool.keeper import Keeper
+from otel_runs.spool.replay import Save
+from otel_runs.spool.spool import Quarantined, Spool
+from tests.spool.spans import some_spans
+from tests.waiting import wait_until
+
+
+def test_what_is_spooled_while_a_replay_runs_is_replayed_as_well(tmp_path: Path) -> None:
+    stored: list[Span] = []
+    late = some_spans(2, seed=2)
+
+    def save(spans: Sequence[Span]) -> list[Quarantined]:
+        if not stored:
+            keeper.keep(late)
+        stored.extend(spans)
+        return []
+
+    @contextmanager
+    def opening() -> Generator[Save]:
+        yield save
+
+    keeper = Keeper(Spool(tmp_path / "spool", max_bytes=10**7, sync=False), opening)
+    keeper.keep(some_spans(1), ConnectionError("away"))
+    wait_until(lambda: len(stored) == 3, what="the replay")
+    keeper.close()
+
+    assert stored == [*some_spans(1), *late]
+    assert keeper.outage is None
