@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SHARE: Final = 0.2
 """The part of the time that looking may take: where one look takes long, the next one is further away."""
+LONGEST_PAUSE: Final = 5.0
+"""Seconds between two looks, at most, however long they take."""
 
 
 class Looking:
@@ -37,6 +39,7 @@ class Looking:
         self._interval = interval
         self._ends = None if timeout is None else time.monotonic() + timeout
         self._database: Database | None = None
+        self._took = 0.0
         self._reached = False
         self._waiting = False
         self._away = False
@@ -50,13 +53,11 @@ class Looking:
         """
         try:
             while True:
-                began = time.monotonic()
                 if self._look(look):
                     return True
-                took = time.monotonic() - began
                 if self._ends is not None and time.monotonic() >= self._ends:
                     return False
-                self._pause(max(self._interval, took / SHARE))
+                self._pause(max(self._interval, min(self._took / SHARE, LONGEST_PAUSE)))
         finally:
             if self._database is not None:
                 self._database.close()
@@ -67,7 +68,10 @@ class Looking:
             if self._database is None:
                 self._wait_for_first()
                 return False
+            # Opening does not count: the first look would be followed by a pause in which a short run comes and goes.
+            began = time.monotonic()
             is_done = look(self._database)
+            self._took = time.monotonic() - began
         except (StoreUnavailableError, NotFoundError) as exc:
             if not self._reached or not self._is_gone(exc):
                 raise
