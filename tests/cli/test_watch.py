@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.cells import cell_len
 
+from otel_runs.cli import looking
 from otel_runs.store.engine import Database
 from tests.cli.conftest import CommandLine
 from tests.query.rows import Rows, at
@@ -136,3 +137,13 @@ def test_text_from_outside_does_not_act_on_the_terminal(rows: Rows, otel_runs: C
 def test_interval_belongs_to_follow(history: Database, otel_runs: CommandLine) -> None:
     outcome = otel_runs("tail", "--interval", "1")
     assert (outcome.code, "--interval belongs to --follow" in outcome.err) == (2, True)
+
+
+def test_pause_after_a_slow_look_is_bounded(history: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    clock = iter(range(0, 10_000, 100))  # every look takes 100 seconds
+    monkeypatch.setattr("otel_runs.cli.looking.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("otel_runs.cli.looking.time.sleep", pauses.append)
+    watched = looking.Looking(None, interval=0.5, timeout=None)
+    assert watched.until(lambda _: len(pauses) == 3)
+    assert pauses == [looking.LONGEST_PAUSE] * 3
