@@ -45,7 +45,10 @@ def spans() -> list[neutral.Span]:
     for night in (0, 1):
         _night(tracer, night)
     adapter = SdkSpans()
-    return [adapter.span_from_sdk(each) for each in (*finished.get_finished_spans(), *_started())]
+    ended = [adapter.span_from_sdk(each) for each in finished.get_finished_spans()]
+    started = [adapter.span_from_sdk(each) for each in _started()]
+    # The start of a run is its first sign of life.
+    return [*ended, *(each._replace(heartbeat_ns=each.start_ns) for each in started)]
 
 
 def _night(tracer: trace.Tracer, night: int) -> None:
