@@ -1,7 +1,8 @@
-"""``otel-runs replay``: what waits in the spool of a run database into that database."""
+"""``otel-runs replay``: what waits in the spool of a run database or an OTLP endpoint, to where it was meant to go."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,14 +10,25 @@ import typer
 from otel_runs.cli import exits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Generator, Iterable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
-    from otel_runs.spool.replay import Replayed
+    from otel_runs.spool.replay import Replayed, Save
+    from otel_runs.spool.spool import Spool
 
 
 def replay_command(
     context: typer.Context,
     *,
+    otlp_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--otlp-endpoint",
+            metavar="URL",
+            help="The OTLP endpoint whose spool it is, instead of a database, named as pipelines name it.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what became of the spool as JSON.")] = False,
     db: Annotated[
         str | None,
@@ -26,33 +38,44 @@ def replay_command(
     """Store what waits in the run database's spool: spans of pipelines that could not reach it.
 
     The next pipeline does so by itself; this does it now. Safe to repeat and to stop. What a running pipeline is still
-    writing is left to that pipeline. What the database will never take is put in quarantine, with the reason.
+    writing is left to that pipeline. What the database will never take is put in quarantine, with the reason. Where
+    pipelines store nothing themselves, what waits for their OTLP endpoint is sent there: with --otlp-endpoint, or if
+    OTEL_RUNS_DB is none, to the endpoint of the standard variables.
     """
-    run_replay(db or context.obj, json=json)
+    if otlp_endpoint is not None and (db or context.obj):
+        msg = "--otlp-endpoint and --db name two destinations; give the one whose spool is meant"
+        raise typer.BadParameter(msg)
+    run_replay(db or context.obj, otlp_endpoint, json=json)
 
 
-def run_replay(url: str | None, *, json: bool) -> None:
+def run_replay(url: str | None, endpoint: str | None, *, json: bool) -> None:
     """Replay the spool and say what became of it.
+
+    Args:
+        url: the run database.
+        endpoint: an OTLP endpoint instead.
+        json: print JSON.
 
     Raises:
         SettingsError: the URL or a setting of the spool cannot be used, or the spool is off.
         StoreError: the database did not take the spans; what was stored before stays, and so does the spool.
+        EndpointError: the same of the endpoint.
         typer.Exit: with exit code 1 where something waits still, or was put in quarantine.
     """
     from otel_runs.cli.output import complain, print_json, stdout
     from otel_runs.errors import SettingsError
-    from otel_runs.export.spooling import into_database, spool_of_database
     from otel_runs.spool.replay import replay
     from otel_runs.spool.status import status
 
-    spool = spool_of_database(url)
-    if spool is None:
+    destination = _destination(url, endpoint)
+    if destination is None:
         msg = "OTEL_RUNS_SPOOL is off; set it to the folder that holds the spool, or unset it"
         raise SettingsError(msg)
+    spool, opening = destination
     before = status(spool.folder)
     done = _nothing()
     if before.files:
-        with into_database(url) as save:
+        with opening() as save:
             done = _with_bar(replay(spool, save), before.spans)
     left = status(spool.folder)
     if json:
@@ -63,6 +86,36 @@ def run_replay(url: str | None, *, json: bool) -> None:
         complain(f"what can never be stored is in {spool.quarantine_folder}, with the reasons")
     if done.quarantined or left.files:
         raise typer.Exit(exits.ERROR)
+
+
+def _destination(
+    url: str | None, endpoint: str | None
+) -> tuple[Spool, Callable[[], AbstractContextManager[Save]]] | None:
+    """The spool that is meant, and the way to where its spans go; None if it is off."""
+    from otel_runs import settings
+    from otel_runs.export import spooling
+    from otel_runs.store.folder import NO_DATABASE
+
+    if endpoint is None and (url or settings.read(settings.DB)) != NO_DATABASE:
+        spool = spooling.spool_of_database(url)
+        return None if spool is None else (spool, lambda: spooling.into_database(url))
+    spool = spooling.spool_of_endpoint(endpoint)
+    return None if spool is None else (spool, lambda: _into_endpoint(endpoint, spool.folder))
+
+
+@contextmanager
+def _into_endpoint(endpoint: str | None, folder: Path) -> Generator[Save]:
+    from otel_runs.export.otlp import otlp_exporter
+    from otel_runs.export.spooled import EndpointError, into_endpoint
+    from otel_runs.store.location import shown
+
+    try:
+        with into_endpoint(lambda: otlp_exporter(endpoint)) as save:
+            yield save
+    except EndpointError as exc:
+        which = "of the standard variables" if endpoint is None else shown(endpoint)
+        msg = f"the OTLP endpoint {which} takes no spans now; they stay in {folder}. Start it, or correct its address"
+        raise EndpointError(msg) from exc
 
 
 def _nothing() -> Replayed:

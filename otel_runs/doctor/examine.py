@@ -27,6 +27,7 @@ def examine(examined: Examined) -> Iterator[Finding]:
     The tables are read only where they can be.
     """
     yield from environment.findings(examined.environ)
+    yield from spools.findings_of_endpoints()
     if examined.url is None and environment.stores_nothing(examined.environ):
         yield _elsewhere()
     elif examined.url is not None or not environment.names_bad_database(examined.environ):
@@ -46,6 +47,6 @@ def _elsewhere() -> Finding:
         "database",
         "note",
         "The run database is none: pipelines of this environment store nothing themselves.",
-        "Their runs are where the OTLP endpoint sends them; no tables and no spool were looked at.",
+        "Their runs are where the OTLP endpoint sends them; no tables were looked at.",
         "Name that database to have it looked at, too: otel-runs doctor --db URL",
     )

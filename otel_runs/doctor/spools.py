@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_runs import settings
 from otel_runs.doctor.finding import Finding
 from otel_runs.errors import SettingsError
-from otel_runs.export.spooling import spool_of_database
+from otel_runs.export.spooling import spool_of_database, spool_of_endpoint, spools_of_endpoints
 from otel_runs.spool.status import status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from otel_runs.spool.spool import Spool
     from otel_runs.spool.status import Status
 
 NEARLY_FULL: Final = 0.8
@@ -20,16 +21,54 @@ NEARLY_FULL: Final = 0.8
 _MEGABYTE: Final = 1024 * 1024
 
 
+class Destination(NamedTuple):
+    """Whom spans wait for."""
+
+    name: str
+    who_stores: str
+    """Which pipelines bring the spans home by themselves."""
+    replay: str
+    """The command that does."""
+
+
+_DATABASE: Final = Destination(
+    "run database",
+    "The next pipeline stores them; so does one that runs, when the database is back.",
+    "otel-runs replay",
+)
+
+
 def findings(url: str | None) -> Iterator[Finding]:
     """What is in the spool of a run database."""
     try:
         spool = spool_of_database(url)
     except SettingsError as exc:
-        if settings.SPOOL_MAX_BYTES.env not in str(exc):  # that one is told by environment.py
-            yield Finding("bad-value", "error", f"{exc}.", "Pipelines keep no spool.", "Correct or unset the variable.")
+        yield from _bad_setting(exc)
         return
-    if spool is None:
-        return
+    if spool is not None:
+        yield from _in_spool(spool, _DATABASE)
+
+
+def findings_of_endpoints() -> Iterator[Finding]:
+    """What is in the spools of OTLP endpoints, of pipelines that store nothing themselves."""
+    try:
+        spools, own = spools_of_endpoints(), spool_of_endpoint(None)
+    except SettingsError:
+        return  # told of the database's, or by environment.py
+    for spool in spools:
+        is_own = own is not None and spool.folder == own.folder
+        command = f"{settings.DB.env}=none otel-runs replay" if is_own else "otel-runs replay --otlp-endpoint URL"
+        hint = "" if is_own else ", with the URL as the pipelines name it: the folder's name begins like it"
+        who = "The next pipeline sends them, after a batch that the endpoint takes."
+        yield from _in_spool(spool, Destination("OTLP endpoint", who, f"{command}{hint}"))
+
+
+def _bad_setting(exc: SettingsError) -> Iterator[Finding]:
+    if settings.SPOOL_MAX_BYTES.env not in str(exc):  # that one is told by environment.py
+        yield Finding("bad-value", "error", f"{exc}.", "Pipelines keep no spool.", "Correct or unset the variable.")
+
+
+def _in_spool(spool: Spool, destination: Destination) -> Iterator[Finding]:
     try:
         found, size = status(spool.folder), spool.bytes()
     except OSError as exc:
@@ -41,27 +80,26 @@ def findings(url: str | None) -> Iterator[Finding]:
             "Ask as that user, or permit it.",
         )
         return
-    yield from waiting(found)
-    yield from nearly_full(found, size, settings.read_as(settings.SPOOL_MAX_BYTES, settings.whole_number))
-    yield from quarantined(found)
+    yield from waiting(found, destination)
+    yield from nearly_full(found, size, settings.read_as(settings.SPOOL_MAX_BYTES, settings.whole_number), destination)
+    yield from quarantined(found, destination)
     yield from dropped(found)
 
 
-def waiting(found: Status) -> Iterator[Finding]:
-    """Spans wait for the database."""
+def waiting(found: Status, destination: Destination) -> Iterator[Finding]:
+    """Spans wait for their destination."""
     if found.spans:
         since = f", the oldest since {found.oldest:%Y-%m-%d %H:%M:%S} UTC" if found.oldest else ""
         yield Finding(
             "spooled-spans",
             "warning",
             f"{found.spans:,} spans wait in {found.folder}{since}.",
-            "The run database could not be reached when they ended. The next pipeline stores them; so does one that "
-            "runs, when the database is back.",
-            "otel-runs replay",
+            f"The {destination.name} could not be reached when they ended. {destination.who_stores}",
+            destination.replay,
         )
 
 
-def nearly_full(found: Status, size: int, most: int) -> Iterator[Finding]:
+def nearly_full(found: Status, size: int, most: int, destination: Destination) -> Iterator[Finding]:
     """The spool has little room left."""
     if size > NEARLY_FULL * most:
         yield Finding(
@@ -70,18 +108,18 @@ def nearly_full(found: Status, size: int, most: int) -> Iterator[Finding]:
             f"{found.folder} takes {size / _MEGABYTE:,.1f} MB of {most / _MEGABYTE:,.1f} MB "
             f"({settings.SPOOL_MAX_BYTES.env}).",
             "When it is full, new spans are dropped.",
-            "otel-runs replay; move files of its folder quarantine away when you have looked at them",
+            f"{destination.replay}; move files of its folder quarantine away when you have looked at them",
         )
 
 
-def quarantined(found: Status) -> Iterator[Finding]:
+def quarantined(found: Status, destination: Destination) -> Iterator[Finding]:
     """Some can never be stored as they are."""
     if found.quarantined:
         yield Finding(
             "quarantined-spans",
             "warning",
             f"{found.quarantined:,} lines are in quarantine in {found.folder / 'quarantine'}.",
-            "The database refused these spans for good, or the lines are no OTLP. Each says why.",
+            f"The {destination.name} refused these spans for good, or the lines are no OTLP. Each says why.",
             "Look at otel_runs.quarantined.reason in them. When the reason is gone: otel-runs import FILE, then delete "
             "it. docs/spool.md",
         )

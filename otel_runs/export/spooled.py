@@ -113,24 +113,39 @@ class SpooledExporter(SpanExporter):
 
     @contextmanager
     def _opening(self) -> Generator[Save]:
-        witness = self._taken
-        if witness is None:
+        if self._taken is None:
             raise EndpointError(_AWAY)
-        exporter = self._make()
+        with into_endpoint(self._make, self._taken) as save:
+            yield save
 
-        def send(spans: Sequence[ReadableSpan]) -> bool:
-            return _sent(exporter, spans) is SpanExportResult.SUCCESS
 
-        def save(spans: Sequence[Span]) -> list[Quarantined]:
-            ended = [span for span in spans if span.end_ns is not None]
-            refused = refused_by(send, [sdk_span(span) for span in ended], witness)
-            return [Quarantined(ended[position], _REFUSED) for position in refused]
+@contextmanager
+def into_endpoint(make: Callable[[], OtlpExporter], witness: ReadableSpan | None = None) -> Generator[Save]:
+    """A way to an endpoint for a replay.
 
-        try:
-            with instrumentation_suppressed():
-                yield save
-        finally:
-            exporter.shutdown()
+    Args:
+        make: makes the exporter that is used.
+        witness: a span that the endpoint took before; None: the last of the first that are sent must be taken.
+    """
+    exporter = make()
+    taken = witness
+
+    def send(spans: Sequence[ReadableSpan]) -> bool:
+        return _sent(exporter, spans) is SpanExportResult.SUCCESS
+
+    def save(spans: Sequence[Span]) -> list[Quarantined]:
+        nonlocal taken
+        ended = [span for span in spans if span.end_ns is not None]
+        sdk_spans = [sdk_span(span) for span in ended]
+        refused = refused_by(send, sdk_spans, taken or sdk_spans[-1]) if sdk_spans else []
+        taken = next((span for position, span in enumerate(sdk_spans) if position not in refused), taken)
+        return [Quarantined(ended[position], _REFUSED) for position in refused]
+
+    try:
+        with instrumentation_suppressed():
+            yield save
+    finally:
+        exporter.shutdown()
 
 
 def _sent(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> SpanExportResult:

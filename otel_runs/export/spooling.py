@@ -21,6 +21,8 @@ from otel_runs.store.forks import OPENING_PATIENCE_SECONDS, fork_gate
 
 SPOOL: Final = "spool"
 _OFF: Final = "off"
+_ENDPOINTS: Final = "otlp-"
+"""How the names of endpoints' spools begin."""
 _URL: Final = re.compile(r"([\w+]+)://(?:([^:/@]*)(?::(.*?))?@)?([^?@]*)(?:\?(.*))?", re.DOTALL)
 _SQLITE: Final = re.compile(r"sqlite(?:\+pysqlite)?:///([^?]*).*", re.DOTALL)
 _POSTGRES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
@@ -58,13 +60,9 @@ def spool_of_database(url: str | os.PathLike[str] | None = None) -> Spool | None
         return None
     settled = settled_url(url)
     file = _sqlite_file(settled)
-    if asked:
-        folder = Path(os.path.abspath(Path(asked).expanduser())) / _name_of(settled, file)  # noqa: PTH100  no links
-    elif file is not None:
-        folder = file.with_name(f"{file.name}-{SPOOL}")
-    else:
-        folder = default_file(SPOOL) / _name_of(settled, file)
-    return _spool_in(folder)
+    if file is not None and not asked:
+        return _spool_in(file.with_name(f"{file.name}-{SPOOL}"))
+    return _spool_in(_parent(asked) / _name_of(settled, file))
 
 
 def spool_of_endpoint(endpoint: str | None) -> Spool | None:
@@ -84,8 +82,24 @@ def spool_of_endpoint(endpoint: str | None) -> Spool | None:
     # Before the last @ there may be a password, in the query a token.
     place = url.partition("?")[0].partition("://")[2].rpartition("@")[2] or url.rpartition("@")[2]
     place = place.removesuffix("/v1/traces").rstrip("/")
-    parent = Path(os.path.abspath(Path(asked).expanduser())) if asked else default_file(SPOOL)  # noqa: PTH100  no links
-    return _spool_in(parent / _named(place, f"otlp://{place}"))
+    return _spool_in(_parent(asked) / _named(f"{_ENDPOINTS}{place}", f"otlp://{place}"))
+
+
+def spools_of_endpoints() -> list[Spool]:
+    """The spools of all OTLP endpoints that have one here: which these are, only the pipelines need to know.
+
+    Raises:
+        SettingsError: as `spool_of_database`.
+    """
+    asked = settings.read(settings.SPOOL)
+    if asked == _OFF:
+        return []
+    return [_spool_in(folder) for folder in sorted(_parent(asked).glob(f"{_ENDPOINTS}*-*")) if folder.is_dir()]
+
+
+def _parent(asked: str | None) -> Path:
+    """Where the spools are that are not beside their database."""
+    return Path(os.path.abspath(Path(asked).expanduser())) if asked else default_file(SPOOL)  # noqa: PTH100  no links
 
 
 def _spool_in(folder: Path) -> Spool:

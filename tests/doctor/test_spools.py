@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from otel_runs.counters import counters
-from otel_runs.doctor.spools import findings
-from otel_runs.export.spooling import spool_of_database
+from otel_runs.doctor.spools import findings, findings_of_endpoints
+from otel_runs.export.spooling import spool_of_database, spool_of_endpoint
 from otel_runs.spool.spool import Quarantined, Spool
 from tests.spool.spans import some_spans
 
@@ -78,3 +78,39 @@ def test_setting_of_the_spool_that_cannot_be_read_is_told_once(url: str, monkeyp
     monkeypatch.delenv("OTEL_RUNS_SPOOL_FSYNC")
     monkeypatch.setenv("OTEL_RUNS_SPOOL_MAX_BYTES", "much")
     assert checks(url) == []
+
+
+def test_spools_of_endpoints_are_told_with_the_command_that_replays_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_RUNS_SPOOL", str(tmp_path))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://own:4318")
+    spool_of("postgresql://me@server/runs").append(some_spans(1))
+    for number, endpoint in enumerate((None, "http://other:4318"), 1):
+        spool = spool_of_endpoint(endpoint)
+        assert spool is not None
+        spool.append(some_spans(number))
+        spool.quarantine([Quarantined(each, "no") for each in some_spans(1)])
+
+    other, other_refused, own, own_refused = findings_of_endpoints()
+
+    assert "2 spans wait in" in other.found
+    assert other.do.startswith("otel-runs replay --otlp-endpoint URL, ")
+    assert "1 spans wait in" in own.found
+    assert own.do == "OTEL_RUNS_DB=none otel-runs replay"
+    assert {each.means[:30] for each in (other_refused, own_refused)} == {"The OTLP endpoint refused thes"}
+
+
+def test_endpoints_are_not_asked_about_where_the_spool_is_off_or_its_settings_are_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_RUNS_SPOOL", str(tmp_path))
+    spool = spool_of_endpoint(None)
+    assert spool is not None
+    spool.append(some_spans(1))
+    assert [finding.check for finding in findings_of_endpoints()] == ["spooled-spans"]
+    monkeypatch.setenv("OTEL_RUNS_SPOOL_FSYNC", "sometimes")
+    assert list(findings_of_endpoints()) == []
+    monkeypatch.delenv("OTEL_RUNS_SPOOL_FSYNC")
+    monkeypatch.setenv("OTEL_RUNS_SPOOL", "off")
+    assert list(findings_of_endpoints()) == []

@@ -11,12 +11,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_runs.export.otlp import OtlpExporter
-from otel_runs.export.spooled import EndpointError, SpooledExporter, refused_by
+from otel_runs.export.spooled import EndpointError, SpooledExporter, into_endpoint, refused_by
 from otel_runs.export.spooling import spool_of_endpoint
 from otel_runs.spool.spool import Spool
 from otel_runs.spool.status import status
 from tests.programs import Programs
 from tests.servers.serve import Serve
+from tests.spool.spans import some_spans
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("_counters_at_zero")
@@ -106,6 +107,20 @@ def test_an_endpoint_that_is_away_refuses_nothing() -> None:
     endpoint.is_away = True
     with pytest.raises(EndpointError):
         refused_by(endpoint.send, spans_of("a", "b"), spans_of("witness")[0])
+
+
+def test_who_has_sent_nothing_yet_tells_a_span_that_is_refused_by_those_that_are_taken() -> None:
+    endpoint = Endpoint()
+    endpoint.refuses = {"bad"}
+    first, second, bad = (
+        some_spans(1, seed=seed)[0]._replace(name=name) for seed, name in enumerate(("a", "b", "bad"))
+    )
+    with into_endpoint(endpoint.exporter) as save:
+        with pytest.raises(EndpointError):
+            save([bad])
+        assert [each.what for each in save([first, bad, second])] == [bad]
+        assert [each.what for each in save([bad])] == [bad], "others have been taken meanwhile"
+    assert endpoint.names == {"a", "b"}
 
 
 def test_a_server_that_is_started_late_gets_what_a_pipeline_did_before(programs: Programs) -> None:

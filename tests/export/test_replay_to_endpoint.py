@@ -1,0 +1,102 @@
+"""``otel-runs replay`` to an OTLP endpoint: what pipelines that store nothing themselves could not send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from otel_runs.spool.spool import Spool
+from otel_runs.spool.status import Status, status
+from tests.programs import Programs, otel_runs_command
+from tests.servers.serve import Serve
+from tests.spool.spans import some_spans
+
+PIPELINE = """
+import otel_runs
+from opentelemetry import trace
+otel_runs.configure("none")
+with trace.get_tracer("t").start_as_current_span("early"):
+    with trace.get_tracer("t").start_as_current_span("step"):
+        pass
+"""
+
+
+class Spooled:
+    """A server that is not started yet, and a pipeline that has ended."""
+
+    def __init__(self, programs: Programs, protocol: str) -> None:
+        self.server = Serve(f"sqlite:///{programs.database}")
+        self.endpoint = self.server.http if protocol == "http/protobuf" else f"http://{self.server.grpc}"
+        self._programs = programs
+        self._protocol = {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+        variables = {"OTEL_RUNS_DB": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint}
+        self.variables: Mapping[str, str] = self._protocol | variables
+        (programs.folder / ".otel_runs").mkdir()
+        done = programs.python(PIPELINE, environ={**self.variables, "OTEL_RUNS_FLUSH_TIMEOUT": "1"})
+        assert done.returncode == 0, done.stderr
+        [self.folder] = (programs.folder / ".otel_runs" / "spool").iterdir()
+
+    @property
+    def status(self) -> Status:
+        return status(self.folder)
+
+    def replay(self, *options: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+        done = self._programs.run(
+            otel_runs_command("replay", *options), environ=self._protocol if environ is None else environ
+        )
+        return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def spooled(programs: Programs, request: pytest.FixtureRequest) -> Iterator[Spooled]:
+    made = Spooled(programs, getattr(request, "param", "http/protobuf"))
+    yield made
+    made.server.stop()
+
+
+def names(programs: Programs) -> set[str]:
+    return {name for (name,) in programs.rows("SELECT name FROM runs UNION SELECT name FROM model_runs")}
+
+
+@pytest.mark.parametrize("spooled", ["http/protobuf", "grpc"], indirect=True)
+def test_what_waits_for_an_endpoint_is_sent_when_it_has_come_up(spooled: Spooled, programs: Programs) -> None:
+    code, printed, errors = spooled.replay("--otlp-endpoint", spooled.endpoint)
+    assert (code, printed) == (1, "")
+    assert f"the OTLP endpoint {spooled.endpoint} takes no spans now" in errors
+    assert str(spooled.folder) in errors
+    assert (spooled.status.spans, spooled.status.quarantined) == (2, 0)
+
+    spooled.server.start()
+
+    assert spooled.replay("--otlp-endpoint", spooled.endpoint) == (0, "Stored 2 spans from 1 file of the spool.\n", "")
+    assert names(programs) == {"early", "step"}
+    assert spooled.status.files == 0
+    again = spooled.replay("--otlp-endpoint", spooled.endpoint)
+    assert again == (0, "Stored 0 spans from 0 files of the spool.\n", "")
+
+
+def test_variables_of_a_pipeline_that_stores_nothing_name_the_endpoint(spooled: Spooled, programs: Programs) -> None:
+    code, _, errors = spooled.replay(environ=spooled.variables)
+    assert (code, "the OTLP endpoint of the standard variables takes no spans now" in errors) == (1, True)
+    another = Spool(spooled.folder, max_bytes=10**7, sync=False)
+    another.append(some_spans(3))
+    another.rotate()
+    (spooled.folder / "20260101T000000.000000-1-abcd.jsonl").write_text("no JSON\n")
+    spooled.server.start()
+
+    code, printed, errors = spooled.replay(environ=spooled.variables)
+
+    assert code == 1
+    assert printed == "Stored 5 spans from 3 files of the spool. Put 1 span or line in quarantine.\n"
+    assert str(spooled.folder / "quarantine") in errors
+    assert {"early", "step"} < names(programs)
+    assert (spooled.status.files, spooled.status.quarantined) == (0, 1)
+
+
+@pytest.mark.parametrize("options", [("replay", "--db", "runs.db"), ("--db", "runs.db", "replay")])
+def test_two_destinations_are_one_too_many(options: tuple[str, ...], tmp_path: Path) -> None:
+    done = Programs(tmp_path).run([*otel_runs_command(*options), "--otlp-endpoint", "http://localhost:4318"])
+    assert (done.returncode, "give the one whose spool is meant" in done.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
