@@ -84,12 +84,11 @@ def doctor(folder: Path, *command: str) -> tuple[int, list[str], list[dict[str, 
     [
         (SOUND, 0, []),
         (FAILING, 0, ["program"]),
-        (SECOND_PROVIDER, 1, ["two-providers"]),
         (LATE_PROVIDER, 1, ["late-provider"]),
         (NOT_SET_UP, 1, ["not-set-up", "database"]),
         (SAMPLED_OUT, 1, ["sampled-roots", "database"]),
     ],
-    ids=["sound", "failing", "second provider", "late provider", "not set up", "sampled out"],
+    ids=["sound", "failing", "late provider", "not set up", "sampled out"],
 )
 def test_process_is_looked_into(tmp_path: Path, program: str, code: int, checks: list[str]) -> None:
     path = Programs(tmp_path).write(program)
@@ -104,9 +103,10 @@ def test_steps_that_lost_their_run_in_a_thread_are_told_by_process_and_by_tables
     assert "load (3)" in findings[0]["found"]
 
 
-def test_place_of_a_provider_is_the_line_of_the_program_that_made_it(tmp_path: Path) -> None:
+def test_second_provider_is_told_with_the_lines_of_the_program_that_made_both(tmp_path: Path) -> None:
     path = Programs(tmp_path).write(SECOND_PROVIDER)
-    _, _, findings = doctor(tmp_path, sys.executable, str(path))
+    ended, found, findings = doctor(tmp_path, sys.executable, str(path))
+    assert (ended, found) == (1, ["two-providers"])
     assert f"{path}:5" in findings[0]["found"]
     assert f"{path}:7 (1 root spans)" in findings[0]["found"]
 

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from otel_runs.store.engine import open_database
+from tests.databases import one_of_each_kind
 from tests.programs import TIMEOUT, Programs, otel_runs_command
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no signals")
@@ -76,6 +77,7 @@ def steps(programs: Programs) -> dict[str, tuple[Any, ...]]:
     return {name: tuple(rest) for name, *rest in programs.rows("SELECT name, status, stop_reason FROM model_runs")}
 
 
+@one_of_each_kind
 def test_open_run_and_steps_end_as_cancelled_and_the_process_dies_of_the_signal(
     programs: Programs, database_url_for_test: str
 ) -> None:
@@ -411,29 +413,42 @@ def test_a_signal_at_the_end_waits_for_what_is_being_stored(programs: Programs) 
     assert the_run(programs) == ("completed", "completed")
 
 
-@pytest.mark.parametrize(
-    ("code", "environ", "watched"),
-    [
-        ("otel_runs.configure(url)", {}, True),
-        ("with run('nightly'): pass", {"OTEL_RUNS_DB": "runs.db"}, True),
-        ("with run('nightly'): pass", {}, False),
-        ("otel_runs.configure(url)", {"OTEL_RUNS_SIGNAL_TIMEOUT": "0"}, False),
-        ("otel_runs.configure(url).shutdown()", {}, False),
-        ("otel_runs.RunsSpanExporter(url)", {}, False),
-        ("t = threading.Thread(target=otel_runs.configure, args=(url,)); t.start(); t.join()", {}, False),
-        ("signal.pthread_sigmask(signal.SIG_BLOCK, [15]); otel_runs.configure(url)", {}, False),
-    ],
-    ids=["configure", "environment", "nobody asks", "timeout 0", "shut down", "exporter", "thread", "blocked"],
-)
-def test_signals_are_watched_only_where_the_set_up_is_asked_for(
-    programs: Programs, code: str, environ: dict[str, str], watched: bool
-) -> None:
-    done = programs.python(
-        f"{HEAD}\n{code}\nprint(signal.getsignal(15) is not signal.SIG_DFL, signal.getsignal(2).__name__)",
-        environ=environ,
-    )
+SET_UPS = {
+    "configure": ("otel_runs.configure(url)", {}, True),
+    "environment": ("with run('nightly'): pass", {"OTEL_RUNS_DB": "runs.db"}, True),
+    "nobody asks": ("with run('nightly'): pass", {}, False),
+    "timeout 0": ("otel_runs.configure(url)", {"OTEL_RUNS_SIGNAL_TIMEOUT": "0"}, False),
+    "shut down": ("otel_runs.configure(url).shutdown()", {}, False),
+    "exporter": ("otel_runs.RunsSpanExporter(url)", {}, False),
+    "thread": ("t = threading.Thread(target=otel_runs.configure, args=(url,)); t.start(); t.join()", {}, False),
+    "blocked": ("signal.pthread_sigmask(signal.SIG_BLOCK, [15]); otel_runs.configure(url)", {}, False),
+}
 
-    assert (done.stdout, done.stderr) == (f"{watched} default_int_handler\n", "")
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each of them finds: children of one program, which has imported for all and set up nothing."""
+    done = Programs(tmp_path_factory.mktemp("watched")).python(
+        HEAD
+        + f"""
+for name, (code, environ, _) in {SET_UPS!r}.items():
+    pid = os.fork()
+    if pid == 0:
+        os.environ.update(environ)
+        exec(code)
+        print(name, signal.getsignal(15) is not signal.SIG_DFL, signal.getsignal(2).__name__, sep=": ")
+        sys.exit()
+    assert os.waitpid(pid, 0)[1] == 0, name
+"""
+    )
+    assert done.stderr == ""
+    return dict(line.split(": ", 1) for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", SET_UPS)
+def test_signals_are_watched_only_where_the_set_up_is_asked_for(watched: dict[str, str], name: str) -> None:
+    *_, expected = SET_UPS[name]
+    assert watched[name] == f"{expected}: default_int_handler"
 
 
 def test_a_bad_timeout_is_told_and_the_default_taken(programs: Programs) -> None:

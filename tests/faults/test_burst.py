@@ -11,7 +11,7 @@ from otel_runs.export.processor import MAX_QUEUE_SIZE
 from tests.faults.history import query
 from tests.programs import Programs, otel_runs_command
 
-SPANS: Final = MAX_QUEUE_SIZE + 20_000
+SPANS: Final = MAX_QUEUE_SIZE + 5_000
 MEMORY: Final = 512
 """MiB that a pipeline may take with a full queue; it took 260 when this was written."""
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from tests.databases import one_of_each_kind
 from tests.faults.history import names
 from tests.programs import Programs
 from tests.servers.kept import KeptServer
@@ -67,6 +68,7 @@ def folder_of_worker() -> Path:
     return Path(tempfile.mkdtemp(prefix="celery-"))
 
 
+@one_of_each_kind
 def test_every_task_of_celery_is_stored_though_its_process_ends_with_it(
     programs: Programs, redis: Redis, folder_of_worker: Path, database_url_for_test: str
 ) -> None:
@@ -85,7 +87,9 @@ def run_tasks(programs: Programs, redis: Redis, folder_of_worker: Path, url: str
     programs.write(APP.replace("SETTING_UP", setting_up), "pipelines.py")
     environ = programs.environ({"REDIS": redis.url, "OTEL_RUNS_DB": url})
     pool = ("--pool=prefork", "--concurrency=2", "--max-tasks-per-child=1")
-    command = [sys.executable, "-m", "celery", f"--workdir={programs.folder}", "--app=pipelines", "worker", *pool]
+    alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")  # it waits for no other workers to answer
+    options = [f"--workdir={programs.folder}", "--app=pipelines", "worker", *pool, *alone]
+    command = [sys.executable, "-m", "celery", *options]
     worker = KeptServer(command, folder=folder_of_worker, environ=environ)
     try:
         done = programs.python(CLIENT, environ=environ)

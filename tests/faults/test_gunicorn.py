@@ -10,6 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.databases import one_of_each_kind
 from tests.faults.history import names
 from tests.programs import Programs
 from tests.servers.kept import KeptServer
@@ -40,6 +41,7 @@ def folder_of_server() -> Path:
     return Path(tempfile.mkdtemp(prefix="gunicorn-"))
 
 
+@one_of_each_kind
 def test_pipelines_of_gunicorn_are_stored_though_each_worker_ends_after_one_request(
     programs: Programs, folder_of_server: Path, database_url_for_test: str
 ) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from tests.databases import one_of_each_kind
 from tests.faults.history import query
 from tests.programs import Programs, otel_runs_command
 
@@ -19,6 +20,7 @@ LOST: Final = ["failed", "lost", "reaper"]
 COMPLETED: Final = ["completed", "completed", "span"]
 
 
+@one_of_each_kind
 def test_after_200_kills_and_reaping_every_run_says_the_truth_and_no_confirmed_step_is_missing(
     programs: Programs, database_url_for_test: str
 ) -> None:

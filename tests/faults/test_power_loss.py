@@ -21,9 +21,10 @@ CUTS: Final = 60
 TRANSACTIONS: Final = 12
 
 
-@pytest.fixture
-def files_of_a_running_pipeline(programs: Programs) -> tuple[bytes, bytes]:
+@pytest.fixture(scope="module")
+def files_of_a_running_pipeline(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
     """The database and its log, taken while the pipeline that writes them is alive."""
+    programs = Programs(tmp_path_factory.mktemp("running"))
     with Steered(programs, f"sqlite:///{programs.database}") as pipeline:
         for _ in range(TRANSACTIONS):
             pipeline.work()

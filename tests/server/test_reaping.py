@@ -16,6 +16,7 @@ from otel_runs import attributes as key
 from otel_runs.process import process_identity
 from otel_runs.settings import LOST_AFTER
 from otel_runs.store.engine import open_database
+from tests.databases import one_of_each_kind
 from tests.ingest.contents import contents_of
 from tests.ingest.traces import span_id, trace_id
 from tests.programs import Programs
@@ -98,6 +99,7 @@ def heartbeat(client: Client, at: int, event: str = key.EVENT_RUN_HEARTBEAT) -> 
     client.export(logs(record), LOGS)
 
 
+@one_of_each_kind
 def test_run_that_is_heard_of_over_otlp_lives_until_it_is_not(programs: Programs, database_url_for_test: str) -> None:
     with (
         ServerProcess(programs, "--db", database_url_for_test, environ={LOST_AFTER.env: str(LIMIT)}) as server,
@@ -118,7 +120,7 @@ def test_run_that_is_heard_of_over_otlp_lives_until_it_is_not(programs: Programs
 
 def test_server_that_was_stopped_and_goes_on_gives_runs_their_time_again(programs: Programs, sqlite_url: str) -> None:
     """While it was stopped, heartbeats could not reach it; its monotonic clock went on."""
-    limit = 4.0
+    limit = 3.0
     with open_database(sqlite_url) as database:
         beat(database, process=ELSEWHERE)
         with ServerProcess(programs, "--db", sqlite_url, environ={LOST_AFTER.env: str(limit)}) as server:
@@ -131,6 +133,7 @@ def test_server_that_was_stopped_and_goes_on_gives_runs_their_time_again(program
             assert time.monotonic() - heard >= limit / 2  # far more than what was left of the limit
 
 
+@one_of_each_kind
 def test_two_servers_lose_and_revive_the_runs_of_one(programs: Programs, database_url_for_test: str) -> None:
     with open_database(database_url_for_test) as database:
         for trace in range(5):
