@@ -63,7 +63,8 @@ TENANT_ID: Final = "otel_runs.tenant_id"
 BACKGROUND: Final = "otel_runs.background"
 """bool: nobody waits for this run."""
 
-# Ours: log records that tell of a span before it has ended. Their other attributes are the span's so far.
+# Ours: log records that tell of a span, before it has ended or instead of sending it. Their other attributes are the
+# span's so far.
 EVENT_RUN_STARTED: Final = "otel_runs.run.started"
 """Event name of a log record: the span of its trace and span id, a run, has started at the record's time."""
 EVENT_STEP_STARTED: Final = "otel_runs.step.started"
@@ -71,8 +72,11 @@ EVENT_STEP_STARTED: Final = "otel_runs.step.started"
 EVENT_RUN_HEARTBEAT: Final = "otel_runs.run.heartbeat"
 """Event name of a log record: the process of the span, a run, was alive at the record's time; ``SPAN_START`` says when
 the span started."""
+EVENT_SPAN_ENDED: Final = "otel_runs.span.ended"
+"""Event name of a log record: the span, a run or a step that no sampler has taken, has ended at the record's time;
+``SPAN_START`` says when it started."""
 SPAN_START: Final = "otel_runs.span.start_ns"
-"""int, on a heartbeat: when the span started, in nanoseconds since the Unix epoch."""
+"""int, on a heartbeat or an ended span's record: when the span started, in nanoseconds since the Unix epoch."""
 SPAN_NAME: Final = "otel_runs.span.name"
 """str, on such a record: the span's name."""
 SPAN_KIND: Final = "otel_runs.span.kind"
@@ -81,6 +85,13 @@ SPAN_PARENT_ID: Final = "otel_runs.span.parent_id"
 """str, 16 hexadecimal digits, on such a record: the span's parent. A root span has none."""
 SPAN_PARENT_IS_REMOTE: Final = "otel_runs.span.parent_is_remote"
 """bool, on such a record: the parent is a span of another process."""
+SPAN_STATUS: Final = "otel_runs.span.status"
+"""str, on an ended span's record: the span's status, ``OK``, ``ERROR`` or (also if missing) ``UNSET``."""
+SPAN_STATUS_MESSAGE: Final = "otel_runs.span.status_message"
+"""str, on an ended span's record: the description of the status."""
+SPAN_EXCEPTION: Final = "otel_runs.span.exception"
+"""map, on an ended span's record: ``exception.type``, ``exception.message`` and ``exception.stacktrace`` of the span's
+last exception event, as far as that has them."""
 PROCESS: Final = "otel_runs.process"
 """str, on ``otel_runs.run.started`` and ``otel_runs.run.heartbeat``: which process of which machine the run is in, as
 ``otel_runs.process`` computes it."""

@@ -110,7 +110,7 @@ def _into_endpoint(endpoint: str | None, folder: Path) -> Generator[Save]:
     from otel_runs.store.location import shown
 
     try:
-        with into_endpoint(lambda: otlp_exporter(endpoint)) as save:
+        with into_endpoint(lambda: otlp_exporter(endpoint, takes_unsampled=True)) as save:
             yield save
     except EndpointError as exc:
         which = "of the standard variables" if endpoint is None else shown(endpoint)

@@ -1,4 +1,4 @@
-"""Spans to a Collector or Jaeger, over OTLP; and beside them, as log records, what is open."""
+"""Spans to a Collector or Jaeger, over OTLP; and beside them, as log records, what is open or not sampled."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_runs.export.live import heartbeat_seconds
 from otel_runs.export.logs_service import Answer, LogsOverGrpc, LogsOverHttp, LogsService, Options
+from otel_runs.export.unsampled import UnsampledSpans, divided
 from otel_runs.mapping.vocabulary import is_read
 from otel_runs.spans.span import Span
 from otel_runs.spans.to_otlp_logs import request_from_heartbeats, request_from_started
@@ -33,18 +34,48 @@ class OtlpExporter(SpanExporter):
         make: makes OpenTelemetry's exporter; called again in a forked child, which must not write to the connection
             of its parent.
         logs: where log records go; None: nowhere.
+        takes_unsampled: whether it sends spans that are not sampled, too, as log records: where no database in this
+            process has them.
     """
 
-    def __init__(self, make: Callable[[], SpanExporter], logs: LogsService | None) -> None:
+    def __init__(
+        self, make: Callable[[], SpanExporter], logs: LogsService | None, *, takes_unsampled: bool = False
+    ) -> None:
         self._make = make
         self._process = os.getpid()
         self._exporter = make()
         # Without heartbeats nobody could tell a run that was killed; so none is told to whoever waits for them.
         self._logs = logs if heartbeat_seconds() else None
         self._not_before = 0.0
+        self._unsampled = UnsampledSpans(logs) if takes_unsampled and logs is not None else None
+
+    @property
+    def takes_unsampled(self) -> bool:
+        """Whether spans that are not sampled go anywhere from here."""
+        return self._unsampled is not None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send ended spans."""
+        """Send ended spans. Those that are not sampled, and are not taken, are dropped and counted."""
+        sampled, unsampled = divided(spans)
+        result = self.export_sampled(sampled) if sampled or not unsampled else SpanExportResult.SUCCESS
+        if unsampled:
+            answer = self.export_unsampled(unsampled)
+            if answer is not Answer.TAKEN:
+                self.drop_unsampled(unsampled, answer)
+                return SpanExportResult.FAILURE
+        return result
+
+    def export_unsampled(self, spans: Sequence[ReadableSpan]) -> Answer:
+        """Send ended spans that are not sampled, as log records, in one attempt."""
+        return Answer.UNKNOWN if self._unsampled is None else self._unsampled.send(spans)
+
+    def drop_unsampled(self, spans: Sequence[ReadableSpan], answer: Answer) -> None:
+        """Count spans that the endpoint has not taken."""
+        if self._unsampled is not None:
+            self._unsampled.drop(spans, answer)
+
+    def export_sampled(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send ended spans that are sampled."""
         if self._process != os.getpid():
             self._process = os.getpid()
             self._exporter = self._make()
@@ -89,18 +120,25 @@ class OtlpExporter(SpanExporter):
         return answer is not Answer.LATER
 
 
-def otlp_exporter(endpoint: str | None) -> OtlpExporter:
-    """An exporter to an endpoint; without one the standard variables say where to."""
+def otlp_exporter(endpoint: str | None, *, takes_unsampled: bool = False) -> OtlpExporter:
+    """An exporter to an endpoint; without one the standard variables say where to.
+
+    Args:
+        endpoint: as ``configure()`` takes it.
+        takes_unsampled: as ``OtlpExporter`` takes it.
+    """
     options = Options(endpoint)
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 
-        return OtlpExporter(lambda: GrpcExporter(endpoint=endpoint), LogsOverGrpc(options))
+        over_grpc = LogsOverGrpc(options)
+        return OtlpExporter(lambda: GrpcExporter(endpoint=endpoint), over_grpc, takes_unsampled=takes_unsampled)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 
     spans_to = endpoint
     if endpoint is not None and not endpoint.endswith("/v1/traces"):
         spans_to = endpoint.rstrip("/") + "/v1/traces"
     url = options.url
-    return OtlpExporter(lambda: HttpExporter(endpoint=spans_to), None if url is None else LogsOverHttp(options, url))
+    over_http = None if url is None else LogsOverHttp(options, url)
+    return OtlpExporter(lambda: HttpExporter(endpoint=spans_to), over_http, takes_unsampled=takes_unsampled)

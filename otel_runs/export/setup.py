@@ -61,7 +61,7 @@ class Setup:
         """Store the spans of one more provider in the same way."""
         for processor in (StampProcessor(), self.open_spans, StepCounts(), PlainEndings(), *self._processors):
             provider.add_span_processor(processor)
-        if any(isinstance(processor.span_exporter, RunsSpanExporter) for processor in self._processors):
+        if any(getattr(processor.span_exporter, "takes_unsampled", False) for processor in self._processors):
             record_unsampled(provider)
 
     def flush(self, timeout: float | None = None) -> bool:

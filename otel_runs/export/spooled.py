@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -13,8 +14,10 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_runs.errors import OtelRunsError, SettingsError
 from otel_runs.export.exporter import instrumentation_suppressed
+from otel_runs.export.logs_service import Answer
 from otel_runs.export.otlp import OtlpExporter, otlp_exporter
 from otel_runs.export.spooling import spool_of_endpoint
+from otel_runs.export.unsampled import divided, is_sampled
 from otel_runs.spans.from_sdk import SdkSpans
 from otel_runs.spans.span import Span
 from otel_runs.spans.to_sdk import sdk_span
@@ -30,17 +33,23 @@ Send = Callable[[Sequence[ReadableSpan]], bool]
 _MOST_FAILURES: Final = 64
 _AWAY: Final = "the OTLP endpoint takes no spans now"
 _REFUSED: Final = "The OTLP endpoint refuses this span, and takes others."
+_NO_LOGS: Final = "The OTLP endpoint takes no logs, and this span is not sampled."
 
 
 class EndpointError(OtelRunsError):
     """The endpoint takes no spans now."""
 
 
+class NoLogsError(EndpointError):
+    """The endpoint takes no logs at all."""
+
+
 class SpooledExporter(SpanExporter):
     """Sends spans to an endpoint; keeps those that it does not take, and sends them when it takes spans again.
 
     OpenTelemetry's exporter has its own retries, and does not say why it failed. So what fails is kept, whatever the
-    reason; what fails again, while its neighbours are taken, is put in quarantine.
+    reason; what fails again, while its neighbours are taken, is put in quarantine. Spans that are not sampled go their
+    own way, as log records. An endpoint that takes no logs would never take them; for it they are not kept.
 
     Args:
         make: makes the exporter behind it; a replay, in a thread of its own, takes another one.
@@ -53,26 +62,41 @@ class SpooledExporter(SpanExporter):
         self._keeper = Keeper(spool, self._opening)
         self._process = os.getpid()
         self._has_told = False
-        self._taken: ReadableSpan | None = None
-        """The last span that the endpoint took."""
+        self._taken: dict[bool, ReadableSpan] = {}
+        """The last spans that the endpoint took, by whether they were sampled."""
 
     @property
     def is_spooling(self) -> bool:
         """Yes."""
         return True
 
+    @property
+    def takes_unsampled(self) -> bool:
+        """As the exporter behind it."""
+        return self._exporter.takes_unsampled
+
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send ended spans, or keep them; SUCCESS only if they were taken."""
         self._mind_fork()
-        result = _sent(self._exporter, spans)
-        if result is SpanExportResult.SUCCESS:
+        # Each part for itself: Jaeger would show twice what is sent again though it was taken.
+        answers = [self._export(part) for part in divided(spans) if part]
+        if Answer.LATER in answers:
+            self._tell()
+        elif Answer.TAKEN in answers:
             self._has_told = False
-            self._taken = spans[-1] if spans else self._taken
+        if Answer.TAKEN in answers:
             self._keeper.note_success()
+        return SpanExportResult.SUCCESS if set(answers) <= {Answer.TAKEN} else SpanExportResult.FAILURE
+
+    def _export(self, spans: Sequence[ReadableSpan]) -> Answer:
+        answer = _sent(self._exporter, spans)
+        if answer is Answer.TAKEN:
+            self._taken[is_sampled(spans[-1])] = spans[-1]
+        elif answer is Answer.UNKNOWN:
+            self._exporter.drop_unsampled(spans, answer)
         else:
             self.spool(spans)
-            self._tell()
-        return result
+        return answer
 
     def spool(self, spans: Sequence[ReadableSpan], *, patience: float | None = None) -> bool:
         """Keep spans for later; False if another thread writes for longer than ``patience``: nothing was done."""
@@ -113,33 +137,50 @@ class SpooledExporter(SpanExporter):
 
     @contextmanager
     def _opening(self) -> Generator[Save]:
-        if self._taken is None:
+        if not self._taken:
             raise EndpointError(_AWAY)
         with into_endpoint(self._make, self._taken) as save:
             yield save
 
 
 @contextmanager
-def into_endpoint(make: Callable[[], OtlpExporter], witness: ReadableSpan | None = None) -> Generator[Save]:
+def into_endpoint(
+    make: Callable[[], OtlpExporter], witnesses: Mapping[bool, ReadableSpan] | None = None
+) -> Generator[Save]:
     """A way to an endpoint for a replay.
 
     Args:
         make: makes the exporter that is used.
-        witness: a span that the endpoint took before; None: the last of the first that are sent must be taken.
+        witnesses: spans that the endpoint took before, by whether they were sampled; without one the last of the first
+            that are sent must be taken.
     """
     exporter = make()
-    taken = witness
+    taken = dict(witnesses or {})
 
     def send(spans: Sequence[ReadableSpan]) -> bool:
-        return _sent(exporter, spans) is SpanExportResult.SUCCESS
+        answer = _sent(exporter, spans)
+        if answer is Answer.UNKNOWN:
+            raise NoLogsError(_NO_LOGS)
+        return answer is Answer.TAKEN
+
+    def save_part(spans: Sequence[Span], *, sampled: bool) -> list[Quarantined]:
+        if not spans:
+            return []
+        sdk_spans = [sdk_span(span) for span in spans]
+        try:
+            refused = refused_by(send, sdk_spans, taken.get(sampled, sdk_spans[-1]))
+        except NoLogsError as exc:
+            return [Quarantined(span, f"{exc}") for span in spans]
+        fine = next((span for position, span in enumerate(sdk_spans) if position not in refused), None)
+        if fine is not None:
+            taken[sampled] = fine
+        return [Quarantined(spans[position], _REFUSED) for position in refused]
 
     def save(spans: Sequence[Span]) -> list[Quarantined]:
-        nonlocal taken
         ended = [span for span in spans if span.end_ns is not None]
-        sdk_spans = [sdk_span(span) for span in ended]
-        refused = refused_by(send, sdk_spans, taken or sdk_spans[-1]) if sdk_spans else []
-        taken = next((span for position, span in enumerate(sdk_spans) if position not in refused), taken)
-        return [Quarantined(ended[position], _REFUSED) for position in refused]
+        # What is sampled comes last: if the rest fails it is not sent, so Jaeger does not get it at each attempt.
+        quarantined = save_part([span for span in ended if not span.is_sampled], sampled=False)
+        return quarantined + save_part([span for span in ended if span.is_sampled], sampled=True)
 
     try:
         with instrumentation_suppressed():
@@ -148,13 +189,22 @@ def into_endpoint(make: Callable[[], OtlpExporter], witness: ReadableSpan | None
         exporter.shutdown()
 
 
-def _sent(exporter: SpanExporter, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-    """The exporter's answer; before 1.30 it raised where nobody listened at the endpoint."""
+def _sent(exporter: OtlpExporter, spans: Sequence[ReadableSpan]) -> Answer:
+    """TAKEN, LATER, or UNKNOWN of an endpoint that never takes such spans.
+
+    Args:
+        exporter: that sends them.
+        spans: some; all of them sampled, or none.
+    """
     try:
-        return exporter.export(spans)
+        if is_sampled(spans[0]):
+            is_taken = exporter.export_sampled(spans) is SpanExportResult.SUCCESS
+            return Answer.TAKEN if is_taken else Answer.LATER
+        answer = exporter.export_unsampled(spans)
     except Exception as exc:  # noqa: BLE001  why it failed makes no difference
         logger.debug("An exporter failed: %s", exc)
-        return SpanExportResult.FAILURE
+        return Answer.LATER
+    return Answer.LATER if answer is Answer.REFUSED else answer  # a replay finds out which of them is refused
 
 
 def refused_by(send: Send, spans: Sequence[ReadableSpan], witness: ReadableSpan) -> list[int]:
@@ -198,4 +248,5 @@ def spooled_otlp_exporter(endpoint: str | None) -> SpanExporter:
     except SettingsError as exc:
         logger.error("%s Spans that the OTLP endpoint does not take will be lost.", exc)  # noqa: TRY400  it says it all
         spool = None
-    return otlp_exporter(endpoint) if spool is None else SpooledExporter(lambda: otlp_exporter(endpoint), spool)
+    make = partial(otlp_exporter, endpoint, takes_unsampled=True)
+    return make() if spool is None else SpooledExporter(make, spool)

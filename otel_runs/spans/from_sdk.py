@@ -63,6 +63,8 @@ class SdkSpans:
             self._resource,
             scope.name if scope is not None else "",
             parent.is_remote if parent is not None else None,
+            None,
+            bool(context.trace_flags & _SAMPLED),
         )
 
 
@@ -73,6 +75,8 @@ def _by_value(enumeration: type[Enum]) -> dict[int, Any]:
 # By value: before Python 3.12 an enumeration's ``name`` is looked up in Python.
 _KINDS: Final[dict[int, SpanKind]] = _by_value(trace.SpanKind)
 _STATUSES: Final[dict[int, StatusCode]] = _by_value(trace.StatusCode)
+
+_SAMPLED: Final = int(trace.TraceFlags.SAMPLED)
 
 
 def _hex(number: int, size: int) -> str:

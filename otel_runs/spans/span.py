@@ -63,3 +63,5 @@ class Span(NamedTuple):
     """Whether the parent is a span of another process; None where the sender does not say."""
     heartbeat_ns: int | None = None
     """Of an open span: when its process last said that it lives."""
+    is_sampled: bool = True
+    """False: the run tables get the span, and nobody who reads traces."""

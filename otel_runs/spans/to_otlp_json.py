@@ -1,7 +1,7 @@
 """OTLP JSON from neutral spans: lines as a Collector's file exporter writes them, which ``from_otlp_json`` reads.
 
-An ended span is a span of traces. An open one is a log record that tells of its start, as ``started.py`` has it, so
-that nobody who reads traces alone is disturbed.
+An ended span is a span of traces. An open one is a log record that tells of its start, as ``started.py`` has it, and
+one that is not sampled a log record that tells of its end, so that nobody who reads traces alone is disturbed.
 
 Source: opentelemetry.io/docs/specs/otlp, JSON Protobuf Encoding.
 """
@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from otel_runs import attributes as key
+from otel_runs.spans.ended import attributes_from_end
 from otel_runs.spans.span import Attributes, Event, Link, Resource, Span
 
 Json = dict[str, Any]
@@ -43,16 +44,23 @@ def lines_from_spans(spans: Sequence[Span]) -> Iterator[Line]:
     """The lines that hold these spans: an ExportTraceServiceRequest or ExportLogsServiceRequest each.
 
     Decoding gives the same spans, but for integers of more than 64 bits, which OTLP does not have: they become text. A
-    started run always comes back with a heartbeat, a started step never.
+    started run always comes back with a heartbeat, a started step never; a span that is not sampled without links, and
+    with its last exception as its only event.
     """
     for first in range(0, len(spans), _SPANS_A_LINE):
         part = spans[first : first + _SPANS_A_LINE]
-        ended = [span for span in part if span.end_ns is not None]
-        open_ = [span for span in part if span.end_ns is None]
-        if ended:
-            yield Line(text_from_json(traces_from_spans(ended)) + b"\n", len(ended))
-        if open_:
-            yield Line(text_from_json(logs_from_spans(open_)) + b"\n", 0)
+        sent = [span for span in part if not is_told(span)]
+        told = [span for span in part if is_told(span)]
+        if sent:
+            yield Line(text_from_json(traces_from_spans(sent)) + b"\n", len(sent))
+        if told:
+            ended = sum(span.end_ns is not None for span in told)
+            yield Line(text_from_json(logs_from_spans(told)) + b"\n", ended)
+
+
+def is_told(span: Span) -> bool:
+    """Whether a log record tells of the span: it is open, or not sampled."""
+    return span.end_ns is None or not span.is_sampled
 
 
 def text_from_json(document: Json) -> bytes:
@@ -69,7 +77,7 @@ def traces_from_spans(spans: Sequence[Span]) -> Json:
 
 
 def logs_from_spans(spans: Sequence[Span]) -> Json:
-    """The ExportLogsServiceRequest that tells of open spans: of their start, or of a run's last heartbeat."""
+    """The ExportLogsServiceRequest that tells of spans: of their end, of their start, or of a run's last heartbeat."""
     return _document(spans, "Logs", "logRecords", _record)
 
 
@@ -133,7 +141,10 @@ def _record(span: Span) -> Json:
     about: dict[str, object] = {key.SPAN_NAME: span.name, key.SPAN_KIND: span.kind}
     is_run = span.parent_span_id is None or span.attributes.get(key.KIND) == "run"
     event_name, time_ns = key.EVENT_RUN_STARTED if is_run else key.EVENT_STEP_STARTED, span.start_ns
-    if is_run and span.heartbeat_ns is not None and span.heartbeat_ns > span.start_ns:
+    if span.end_ns is not None:
+        event_name, time_ns = key.EVENT_SPAN_ENDED, span.end_ns
+        about |= attributes_from_end(span)
+    elif is_run and span.heartbeat_ns is not None and span.heartbeat_ns > span.start_ns:
         event_name, time_ns = key.EVENT_RUN_HEARTBEAT, span.heartbeat_ns
         about[key.SPAN_START] = span.start_ns
     if span.parent_span_id is not None:

@@ -1,4 +1,4 @@
-"""Open spans as OTLP log records, which ``started.py`` reads: a Collector sends them where it sends no traces.
+"""Open and unsampled spans as OTLP log records, which ``started.py`` reads: they go where a Collector sends no traces.
 
 Source: opentelemetry-proto logs/v1/logs.proto, common/v1/common.proto.
 """
@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs, SeverityNumber
 
 from otel_runs import attributes as key
+from otel_runs.spans.ended import attributes_from_end
 from otel_runs.spans.span import NO_ATTRIBUTES, Attributes, Span
 
 if TYPE_CHECKING:
@@ -48,6 +49,17 @@ def request_from_heartbeats(spans: Sequence[Span], is_told: Callable[[str], bool
         if span.heartbeat_ns is not None:
             start = {key.SPAN_START: span.start_ns}
             _fill(groups.add(span), span, key.EVENT_RUN_HEARTBEAT, span.heartbeat_ns, start, is_told)
+    return request
+
+
+def request_from_ended(spans: Sequence[Span], is_told: Callable[[str], bool]) -> ExportLogsServiceRequest:
+    """The request that tells of spans that have ended, instead of sending them; as above."""
+    request = ExportLogsServiceRequest()
+    groups = _Groups(request)
+    for span in spans:
+        if span.end_ns is not None:
+            about = attributes_from_end(span)
+            _fill(groups.add(span), span, key.EVENT_SPAN_ENDED, span.end_ns, about, is_told)
     return request
 
 

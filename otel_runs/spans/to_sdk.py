@@ -12,6 +12,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from otel_runs.spans.span import Attributes, Span
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+_NOT_SAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)
 
 
 def sdk_span(span: Span) -> ReadableSpan:
@@ -28,7 +29,7 @@ def sdk_span(span: Span) -> ReadableSpan:
     is_error = span.status == "ERROR"
     return ReadableSpan(
         span.name,
-        _context(span.trace_id, span.span_id),
+        _context(span.trace_id, span.span_id, _SAMPLED if span.is_sampled else _NOT_SAMPLED),
         parent=parent,
         resource=SdkResource(_attributes(span.resource.attributes)),
         attributes=_attributes(span.attributes),
@@ -42,8 +43,8 @@ def sdk_span(span: Span) -> ReadableSpan:
     )
 
 
-def _context(trace_id: str, span_id: str, *, is_remote: bool = False) -> SpanContext:
-    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote, _SAMPLED)
+def _context(trace_id: str, span_id: str, flags: TraceFlags = _SAMPLED, *, is_remote: bool = False) -> SpanContext:
+    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote, flags)
 
 
 def _attributes(attributes: Attributes) -> Any:

@@ -14,7 +14,14 @@ from typing import Any, Final, NamedTuple
 
 from otel_runs.counters import counters
 from otel_runs.spans.span import Span
-from otel_runs.spans.to_otlp_json import Line, lines_from_spans, logs_from_spans, text_from_json, traces_from_spans
+from otel_runs.spans.to_otlp_json import (
+    Line,
+    is_told,
+    lines_from_spans,
+    logs_from_spans,
+    text_from_json,
+    traces_from_spans,
+)
 from otel_runs.spool import files
 from otel_runs.spool.files import LockedFile
 
@@ -215,7 +222,7 @@ def _quarantine_line(found: Quarantined) -> bytes:
     why: dict[str, Any] = {"reason": found.reason}
     document: dict[str, Any] = {QUARANTINED: why}
     if isinstance(found.what, Span):
-        encode = logs_from_spans if found.what.end_ns is None else traces_from_spans
+        encode = logs_from_spans if is_told(found.what) else traces_from_spans
         document |= encode([found.what])
     else:
         try:

@@ -62,6 +62,10 @@ EXCUSED: Final[dict[str, tuple[str, Callable[[Span], Span]]]] = {
         "tells which library made the span, not what the pipeline did",
         lambda step: step._replace(scope_name="other"),
     ),
+    "is_sampled": (
+        "says who else gets the span; the run tables get all",
+        lambda step: step._replace(is_sampled=False),
+    ),
 }
 """Field -> why it is not stored, and a change of it that must change no row."""
 

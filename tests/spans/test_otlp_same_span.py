@@ -66,7 +66,8 @@ def sdk_spans(draw: st.DrawFn) -> ReadableSpan:
 @settings(deadline=None, max_examples=150)
 @given(sdk_spans())
 def test_span_over_otlp_is_the_span_exported_in_process(span: ReadableSpan) -> None:
-    expected = SdkSpans().span_from_sdk(span)
+    # What travels as a span is sampled, or treated so.
+    expected = SdkSpans().span_from_sdk(span)._replace(is_sampled=True)
     request = encode_spans([span])
     [over_protobuf], [over_hex, over_upper, over_base64] = (
         spans_from_protobuf(request.SerializeToString(), LIMITS).spans,
