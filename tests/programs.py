@@ -54,6 +54,7 @@ class Programs:
             text=True,
             timeout=timeout,
             check=False,
+            preexec_fn=_listen,
         )
 
     def start(self, command: Sequence[str], *, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
@@ -66,7 +67,7 @@ class Programs:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_listen,  # noqa: PLW1509  # the tests start programs from their only thread
+            preexec_fn=_listen,  # noqa: PLW1509  the tests start programs from their only thread
         )
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
