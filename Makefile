@@ -36,8 +36,8 @@ test-sqlalchemy-2.0: .venv-sqlalchemy-2.0/installed ## Run the tests on the newe
 	.venv-sqlalchemy-2.0/bin/python -m pytest -n $(WORKERS) $(OLDER) $(ARGS)
 
 # Older versions warn about newer Python. tests/project and tests/typing look at the source, which is the same; what is
-# between the processes of tests/collector is OTLP.
-OLDER := -W default --ignore=tests/project --ignore=tests/typing --ignore=tests/collector
+# between the processes of tests/collector is OTLP, and what happens to those of tests/faults no version changes.
+OLDER := -W default --ignore=tests/project --ignore=tests/typing --ignore=tests/collector --ignore=tests/faults
 
 cover: .venv/installed ## Run the tests and show the lines that none of them reaches
 	.venv/bin/python -m coverage erase

@@ -11,4 +11,5 @@ from tests.servers.postgres import VERSIONS
 one_of_each_kind: Final = pytest.mark.parametrize(
     "database_url_for_test", ["sqlite", f"postgres{max(VERSIONS)}"], indirect=True
 )
-"""SQLite and the newest PostgreSQL: for what happens to processes, whose end no version of a server can change."""
+"""SQLite and the newest PostgreSQL: for what no version of a server can change, such as the end of a process, where it
+takes long to show."""

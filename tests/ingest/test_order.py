@@ -14,6 +14,7 @@ from otel_runs.ingest import Ingest, Loss
 from otel_runs.spans.span import Span
 from otel_runs.store import tables
 from otel_runs.store.engine import Database, open_database
+from tests.databases import one_of_each_kind
 from tests.ingest.contents import Contents, contents_of, empty
 from tests.ingest.traces import delivered, losses, traces
 
@@ -65,6 +66,7 @@ def test_any_order_batching_and_repetition_leaves_the_same_rows(database: Databa
     assert rows_after(database, batches) == rows_after(database, [spans])
 
 
+@one_of_each_kind
 @FEW
 @given(data=st.data())
 def test_losses_heartbeats_and_ends_in_any_order_leave_the_same_rows(database: Database, data: st.DataObject) -> None:
@@ -75,6 +77,7 @@ def test_losses_heartbeats_and_ends_in_any_order_leave_the_same_rows(database: D
     assert rows_after(database, batches, data.draw(st.permutations(said + said[:1]))) == late
 
 
+@one_of_each_kind
 @FEW
 @given(data=st.data())
 def test_two_writers_at_once_leave_the_same_rows_as_one(

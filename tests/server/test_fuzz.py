@@ -33,6 +33,7 @@ from otel_runs.server.address import Address
 from otel_runs.store.engine import Database, open_database
 from otel_runs.store.tables import metadata
 from otel_runs.store.views import VIEWS
+from tests.databases import one_of_each_kind
 from tests.ingest.contents import empty
 from tests.server.odd_requests import Sent, any_requests, raw_bytes
 from tests.server.requests import new_request
@@ -61,6 +62,7 @@ def fuzzed(url: str, caplog: pytest.LogCaptureFixture) -> Iterator[tuple[Threade
     assert [record.getMessage() for record in caplog.records if "defect" in record.getMessage()] == []
 
 
+@one_of_each_kind
 @pytest.mark.timeout(max(120, EXAMPLES * 3))
 def test_any_requests_are_answered_and_every_query_reads_what_they_leave(
     database_url_for_test: str, caplog: pytest.LogCaptureFixture

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.databases import one_of_each_kind
 from tests.programs import Programs
 from tests.server.running import ServerProcess
 from tests.server.stream import Stream, missing_in
@@ -24,6 +25,7 @@ def postgres() -> Iterator[PostgresServer]:
     server.stop()
 
 
+@one_of_each_kind
 def test_every_acknowledged_span_survives_kill_9_of_the_server(programs: Programs, database_url_for_test: str) -> None:
     with ExitStack() as stack:
         servers = [stack.enter_context(ServerProcess(programs, "--db", database_url_for_test))]

@@ -17,6 +17,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.databases import one_of_each_kind
 from tests.programs import Programs
 from tests.server.running import PROTOBUF, SECONDS, TRACES, ServerProcess
 from tests.server.stream import missing_in, request_of, trace_id_of
@@ -139,6 +140,7 @@ def offer(load: Load, rate: float, seconds: float) -> None:
             clients.submit(send)
 
 
+@one_of_each_kind
 @pytest.mark.timeout(120 + 4 * LOAD_SECONDS)
 def test_three_times_the_load_neither_grows_the_server_nor_loses_what_it_acknowledged(
     programs: Programs, database_url_for_test: str
