@@ -34,7 +34,8 @@ class Spooled:
         variables = {"OTEL_RUNS_DB": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint}
         self.variables: Mapping[str, str] = self._protocol | variables
         (programs.folder / ".otel_runs").mkdir()
-        done = programs.python(PIPELINE, environ={**self.variables, "OTEL_RUNS_FLUSH_TIMEOUT": "1"})
+        # Longer than an attempt: what the end of a process spools while it is being sent may be spooled twice.
+        done = programs.python(PIPELINE, environ={**self.variables, "OTEL_RUNS_FLUSH_TIMEOUT": "20"})
         assert done.returncode == 0, done.stderr
         [self.folder] = (programs.folder / ".otel_runs" / "spool").iterdir()
 
