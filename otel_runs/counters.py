@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from datetime import UTC, datetime
 from typing import NamedTuple
+
+from otel_runs.children import call_in_child
 
 
 class Stats(NamedTuple):
@@ -82,10 +83,8 @@ class Counters:
 
 
 counters = Counters()
-
-if hasattr(os, "register_at_fork"):
-    # What the parent counted is the parent's; and its lock may be held by a thread that the child does not have.
-    os.register_at_fork(after_in_child=counters.reset)
+# What the parent counted is the parent's; and its lock may be held by a thread that the child does not have.
+call_in_child(counters, Counters.reset)
 
 
 def stats() -> Stats:

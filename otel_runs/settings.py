@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
 from otel_runs.errors import SettingsError
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -181,6 +184,15 @@ def read_as(setting: Setting, parse: Callable[[str], T], environ: Mapping[str, s
     except ValueError as exc:
         msg = f"{setting.env} is {text!r}: {exc}. {setting.help}"
         raise SettingsError(msg) from exc
+
+
+def read_or_default(setting: Setting, parse: Callable[[str], T]) -> T:
+    """As above, inside of pipelines: a bad value must not stop them, so it is logged and the default taken."""
+    try:
+        return read_as(setting, parse)
+    except SettingsError as exc:
+        logger.error("%s Taking the default.", exc)  # noqa: TRY400  the message says it all
+        return read_as(setting, parse, {})
 
 
 def seconds(text: str) -> float:

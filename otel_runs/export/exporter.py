@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,6 +18,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from otel_runs import settings
+from otel_runs.children import call_in_child
 from otel_runs.counters import counters
 from otel_runs.errors import OtelRunsError, SettingsError, StoreUnavailableError
 from otel_runs.export.spooling import into_database, spool_of_database
@@ -72,7 +72,7 @@ class RunsSpanExporter(SpanExporter):
         self._failures = 0
         self._keeper = _keeper_of(self._url)
         self._start_unopened()
-        _exporters.add(self)
+        call_in_child(self, RunsSpanExporter._become_child)
 
     def _start_unopened(self) -> None:
         """The state of an exporter that has opened nothing yet: a new one, or one in a forked child."""
@@ -268,7 +268,7 @@ class RunsSpanExporter(SpanExporter):
         self._failures = 0
         self._causes.clear()
 
-    def _after_fork_in_child(self) -> None:
+    def _become_child(self) -> None:
         if self._database is not None:
             _left_to_parents.append(self._database)
         if self._keeper is not None:
@@ -337,16 +337,6 @@ def _pauses() -> Iterator[float]:
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-_exporters: weakref.WeakSet[RunsSpanExporter] = weakref.WeakSet()
 _left_to_parents: list[Database] = []
 """Databases that a forked child inherited. Neither used nor closed, not even by the garbage collector: a connection
 that the fork could not wait for is the parent's."""
-
-
-def _after_fork_in_child() -> None:
-    for exporter in list(_exporters):
-        exporter._after_fork_in_child()  # noqa: SLF001  this module's own class
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

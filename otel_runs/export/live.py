@@ -12,7 +12,6 @@ from opentelemetry.sdk.trace import Span as SdkSpan
 
 from otel_runs import attributes, settings
 from otel_runs.clock import steady_time_ns
-from otel_runs.errors import SettingsError
 from otel_runs.mapping.facts import facts_from_span
 from otel_runs.process import process_identity
 from otel_runs.spans.from_sdk import SdkSpans
@@ -169,8 +168,4 @@ def _signed(span: Span) -> Span:
 
 def heartbeat_seconds() -> float:
     """Seconds between two heartbeats, 0 for none; a bad setting is logged and the default taken."""
-    try:
-        return settings.read_as(settings.HEARTBEAT, settings.seconds)
-    except SettingsError as exc:
-        logger.error("%s Taking the default.", exc)  # noqa: TRY400  the message says it all
-        return settings.read_as(settings.HEARTBEAT, settings.seconds, {})
+    return settings.read_or_default(settings.HEARTBEAT, settings.seconds)

@@ -13,11 +13,9 @@ And an exporter that wants to (``LiveExporter``) hears from its thread of the sp
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
-import weakref
 from collections import deque
 from contextlib import suppress
 from typing import Final
@@ -27,8 +25,8 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from otel_runs import settings
+from otel_runs.children import call_in_child
 from otel_runs.counters import counters
-from otel_runs.errors import SettingsError
 from otel_runs.export.exporter import instrumentation_suppressed, is_strict
 from otel_runs.export.live import LiveExporter, LiveSpans
 from otel_runs.export.spooling import SpoolsSpans
@@ -84,7 +82,7 @@ class RunsSpanProcessor(SpanProcessor):
         self._closed = False
         self._start_empty()
         self._ensure_worker()
-        _processors.add(self)
+        call_in_child(self, RunsSpanProcessor._become_child)
 
     def _start_empty(self) -> None:
         """The state of a processor that has seen nothing yet: a new one, or one in a forked child."""
@@ -337,7 +335,7 @@ class RunsSpanProcessor(SpanProcessor):
             with instrumentation_suppressed():
                 self._live.tell()
 
-    def _after_fork_in_child(self) -> None:
+    def _become_child(self) -> None:
         self._is_child = True
         self._start_empty()
 
@@ -348,11 +346,7 @@ def _spans_among(items: list[ReadableSpan | threading.Event]) -> list[ReadableSp
 
 def flush_timeout() -> float:
     """Seconds that the end of a pipeline may wait, at most; a bad setting is logged and the default taken."""
-    try:
-        return settings.read_as(settings.FLUSH_TIMEOUT, settings.seconds)
-    except SettingsError as exc:
-        logger.error("%s Taking the default.", exc)  # noqa: TRY400  the message says it all
-        return settings.read_as(settings.FLUSH_TIMEOUT, settings.seconds, {})
+    return settings.read_or_default(settings.FLUSH_TIMEOUT, settings.seconds)
 
 
 def _call_at_multiprocessing_exit(processor: RunsSpanProcessor) -> None:
@@ -364,15 +358,3 @@ def _call_at_multiprocessing_exit(processor: RunsSpanProcessor) -> None:
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util.Finalize(None, processor.shutdown, exitpriority=0)
-
-
-_processors: weakref.WeakSet[RunsSpanProcessor] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for processor in list(_processors):
-        processor._after_fork_in_child()  # noqa: SLF001  this module's own class
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

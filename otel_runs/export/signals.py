@@ -23,7 +23,6 @@ from types import FrameType
 from typing import Final
 
 from otel_runs import attributes, settings
-from otel_runs.errors import SettingsError
 from otel_runs.export.open_spans import OpenSpans
 from otel_runs.instrument.endings import interrupted_by
 
@@ -167,11 +166,7 @@ def _keep_exit_code_of_ctrl_c() -> None:
 
 def _signal_timeout() -> float:
     """Seconds that a signal may take to end the process, at most; a bad setting is logged and the default taken."""
-    try:
-        return settings.read_as(settings.SIGNAL_TIMEOUT, settings.seconds)
-    except SettingsError as exc:
-        logger.error("%s Taking the default.", exc)  # noqa: TRY400  the message says it all
-        return settings.read_as(settings.SIGNAL_TIMEOUT, settings.seconds, {})
+    return settings.read_or_default(settings.SIGNAL_TIMEOUT, settings.seconds)
 
 
 def _ending_signals() -> list[int]:

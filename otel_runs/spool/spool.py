@@ -6,12 +6,12 @@ import base64
 import logging
 import os
 import threading
-import weakref
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from otel_runs.children import call_in_child
 from otel_runs.counters import counters
 from otel_runs.spans.span import Span
 from otel_runs.spans.to_otlp_json import (
@@ -60,7 +60,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._sync = sync
         self._start_unopened()
-        _spools.add(self)
+        call_in_child(self, Spool._become_child)
 
     def _start_unopened(self) -> None:
         """The state of a spool that has written nothing yet: a new one, or one in a forked child."""
@@ -202,7 +202,7 @@ class Spool:
             self._has_told.add(what)
             logger.log(level, message, *values)
 
-    def _after_fork_in_child(self) -> None:
+    def _become_child(self) -> None:
         if self._file is not None:
             self._file.close()  # the parent's own descriptor keeps the lock
         self._start_unopened()
@@ -230,15 +230,3 @@ def _quarantine_line(found: Quarantined) -> bytes:
         except UnicodeDecodeError:
             why["line_base64"] = base64.b64encode(found.what).decode()
     return text_from_json(document) + b"\n"
-
-
-_spools: weakref.WeakSet[Spool] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for spool in list(_spools):
-        spool._after_fork_in_child()  # noqa: SLF001  this module's own class
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
