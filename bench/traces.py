@@ -8,7 +8,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
 from otel_runs.export.id_generator import TimeOrderedIdGenerator
-from otel_runs.instrument.stamp import StampProcessor
+from otel_runs.export.lifecycle import LifecycleProcessor
+from otel_runs.export.open_spans import OpenSpans
 
 BATCH = 2_000
 """Spans a call of the exporter, as ``RunsSpanProcessor`` hands them over."""
@@ -39,7 +40,7 @@ def pipeline_batches(traces: int, steps: int) -> Iterator[list[ReadableSpan]]:
         resource=Resource({"service.name": "nightly", "deployment.environment.name": "prod"}),
         id_generator=TimeOrderedIdGenerator(),
     )
-    provider.add_span_processor(StampProcessor())  # as configure() does
+    provider.add_span_processor(LifecycleProcessor(OpenSpans()))  # as configure() does
     provider.add_span_processor(finished)
     tracer = provider.get_tracer("bench")
     for _ in range(traces):

@@ -21,13 +21,11 @@ from otel_runs import attributes, settings
 from otel_runs.errors import SettingsError
 from otel_runs.export.exporter import RunsSpanExporter, is_strict
 from otel_runs.export.id_generator import TimeOrderedIdGenerator
+from otel_runs.export.lifecycle import LifecycleProcessor
 from otel_runs.export.open_spans import OpenSpans
-from otel_runs.export.plain_endings import PlainEndings
 from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
 from otel_runs.export.sampling import record_unsampled
 from otel_runs.export.signals import SignalWatch
-from otel_runs.export.step_counts import StepCounts
-from otel_runs.instrument.stamp import StampProcessor
 from otel_runs.store.folder import NO_DATABASE
 
 logger = logging.getLogger(__name__)
@@ -59,7 +57,7 @@ class Setup:
 
     def extend_to(self, provider: Joinable) -> None:
         """Store the spans of one more provider in the same way."""
-        for processor in (StampProcessor(), self.open_spans, StepCounts(), PlainEndings(), *self._processors):
+        for processor in (LifecycleProcessor(self.open_spans), *self._processors):
             provider.add_span_processor(processor)
         if any(getattr(processor.span_exporter, "takes_unsampled", False) for processor in self._processors):
             record_unsampled(provider)

@@ -189,7 +189,7 @@ class RunHandle(Handle):
     def _count(self) -> None:
         # A lower bound for the rows that must arrive: steps of ours, ended here, before the run did. A run with a key
         # (its descendants are below a step that is its part here) has several processes, of which none knows the whole.
-        # Where ``configure()`` is in force, plain spans are counted, too: ``export/step_counts.py``.
+        # Where ``configure()`` is in force, plain spans are counted, too: ``export/open_spans.py``.
         counted = (getattr(self.span, "attributes", None) or {}).get(STEPS_EXPECTED, 0)
         if self._steps > counted and PARENT_STEP not in self.stamps:
             self.span.set_attribute(STEPS_EXPECTED, self._steps)

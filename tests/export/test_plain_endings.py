@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from otel_runs.export.plain_endings import PlainEndings
-from otel_runs.export.step_counts import StepCounts
+from otel_runs.export.lifecycle import LifecycleProcessor
+from otel_runs.export.open_spans import OpenSpans
 from otel_runs.instrument.endings import Skip
 
 
@@ -23,7 +23,8 @@ class Pipeline:
     def __init__(self) -> None:
         provider = TracerProvider(shutdown_on_exit=False)
         self._exporter = InMemorySpanExporter()
-        for processor in (StepCounts(), PlainEndings(), SimpleSpanProcessor(self._exporter)):
+        self.open_spans = OpenSpans()
+        for processor in (LifecycleProcessor(self.open_spans), SimpleSpanProcessor(self._exporter)):
             provider.add_span_processor(processor)
         self.tracer = provider.get_tracer("t")
         self.span = self.tracer.start_as_current_span
@@ -83,13 +84,30 @@ def test_what_a_span_says_itself_stands() -> None:
     assert pipeline.ending("load")[0] == "skipped"
 
 
-def test_a_span_that_nobody_holds_is_gone_without_the_garbage_collector() -> None:
+def test_a_span_that_has_ended_is_gone_without_the_garbage_collector() -> None:
     pipeline = Pipeline()
     gc.disable()
     try:
         span = pipeline.tracer.start_span("load")
         gone = weakref.ref(span)
+        span.end()
         del span
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_a_span_that_nobody_holds_and_nobody_ends_is_forgotten() -> None:
+    pipeline = Pipeline()
+    gone = [weakref.ref(pipeline.tracer.start_span(name)) for name in ("load", "store")]
+    gc.collect()
+
+    assert [span() for span in gone] == [None, None]
+    assert pipeline.open_spans.list_() == []
+
+
+def test_a_span_that_nobody_holds_when_it_is_ended_ends_all_the_same() -> None:
+    pipeline = Pipeline()
+    pipeline.tracer.start_span("event").end()
+
+    assert pipeline.ended("event").end_time is not None

@@ -19,9 +19,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import SpanKind
 
-from otel_runs.export.step_counts import StepCounts
+from otel_runs.export.lifecycle import LifecycleProcessor
+from otel_runs.export.open_spans import OpenSpans
 from otel_runs.ingest import Ingest
-from otel_runs.instrument.stamp import StampProcessor
 from otel_runs.spans.from_sdk import SdkSpans
 from otel_runs.store.engine import Database, open_database
 from tests.programs import Programs
@@ -47,7 +47,7 @@ class Pipeline:
     def __init__(self, **resource: str) -> None:
         provider = TracerProvider(resource=Resource(resource), id_generator=Ids(), shutdown_on_exit=False)
         self._exporter = InMemorySpanExporter()
-        for processor in (StampProcessor(), StepCounts(), SimpleSpanProcessor(self._exporter)):
+        for processor in (LifecycleProcessor(OpenSpans()), SimpleSpanProcessor(self._exporter)):
             provider.add_span_processor(processor)
         self.tracer = provider.get_tracer("t")
         self.span = self.tracer.start_as_current_span

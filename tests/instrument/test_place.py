@@ -14,8 +14,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
 
 from otel_runs import current_run, current_step, run, step
+from otel_runs.export.lifecycle import LifecycleProcessor
+from otel_runs.export.open_spans import OpenSpans
 from otel_runs.ids import row_id_from_span, run_id_from_key, run_id_from_trace
-from otel_runs.instrument.stamp import StampProcessor
 
 
 def _trace_id(span: ReadableSpan) -> str:
@@ -37,7 +38,7 @@ def _stamps(span: ReadableSpan) -> tuple[Any, Any]:
 def stamping(spans: Any) -> Any:
     """The provider with our processor in it, so that plain spans are stamped, too."""
     spans.provider._active_span_processor._span_processors = (
-        StampProcessor(),
+        LifecycleProcessor(OpenSpans()),
         *spans.provider._active_span_processor._span_processors,
     )
     return spans
