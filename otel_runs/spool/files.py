@@ -10,6 +10,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -110,11 +111,10 @@ def paths_in(folder: Path, suffix: str = SUFFIX) -> list[Path]:
 def bytes_in(folder: Path) -> int:
     """How much the files of a folder hold."""
     total = 0
-    for path in paths_in(folder):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:  # replayed meanwhile
-            continue
+    with suppress(FileNotFoundError):
+        for entry in os.scandir(folder):
+            with suppress(FileNotFoundError):  # replayed meanwhile
+                total += entry.stat().st_size if entry.name.endswith(SUFFIX) else 0
     return total
 
 

@@ -6,6 +6,7 @@ import base64
 import logging
 import os
 import threading
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -34,6 +35,8 @@ QUARANTINED: Final = "otel_runs.quarantined"
 LARGEST_FILE: Final = 4 * 1024 * 1024
 """Bytes. A file whose replay is interrupted is begun anew: a second of work at most."""
 _DROPPED: Final = ".dropped"
+_LOOK_SECONDS: Final = 1.0
+"""How long a look through the folder is good for. Through 256 files it takes a millisecond, as 64 spans do."""
 
 
 class Quarantined(NamedTuple):
@@ -49,8 +52,8 @@ class Spool:
 
     Args:
         folder: of this destination alone; made when it is needed.
-        max_bytes: of all its files together, those of other processes and the quarantine included. What does not fit
-            is dropped, counted and told: the oldest spans are kept.
+        max_bytes: of all its files together, the quarantine included, and those of other processes but for what they
+            wrote in the last second. What does not fit is dropped, counted and told: the oldest spans are kept.
         sync: whether to wait for the disk after each batch.
     """
 
@@ -66,6 +69,10 @@ class Spool:
         """The state of a spool that has written nothing yet: a new one, or one in a forked child."""
         self._lock = threading.Lock()
         self._file: LockedFile | None = None
+        self._room = 0
+        """Bytes that fit still, by the last look through the folder and what was written here since."""
+        self._next_look = 0.0
+        """Of ``time.monotonic()``."""
         self._dropped = 0
         self._has_told: set[str] = set()
 
@@ -147,12 +154,14 @@ class Spool:
         """Write lines as far as they fit, and return how many ended spans are in those."""
         kept = 0
         try:
-            room = self._max_bytes - self.bytes()
+            if time.monotonic() >= self._next_look:
+                self._room = self._max_bytes - self.bytes()
+                self._next_look = time.monotonic() + _LOOK_SECONDS
             for line in lines:
-                room -= len(line.text)
-                if room < 0:
+                if len(line.text) > self._room:
                     raise self._full()
                 self._opened().append(line.text)
+                self._room -= len(line.text)
                 kept += line.ended
             if sync and self._file is not None:
                 self._file.sync()

@@ -314,6 +314,38 @@ def test_the_bytes_of_other_processes_and_of_the_quarantine_count_too(folder: Pa
     assert stats().spans_dropped == 1
 
 
+def test_what_a_replay_has_made_room_for_is_kept_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "_LOOK_SECONDS", 0)
+    other = spool_in(folder)
+    other.append(some_spans(300))
+    other.rotate()
+    writer = spool_in(folder, max_bytes=other.bytes())
+    writer.append(some_spans(1, seed=2))
+    assert stats().spans_dropped == 1
+
+    replay_all(folder, Stored())
+    writer.append(some_spans(1, seed=3))
+
+    assert (stats().spans_dropped, stats().spans_spooled) == (1, 301)
+
+
+def test_a_burst_looks_through_the_folder_once_a_second(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "_LOOK_SECONDS", 3600)
+    looks: list[Path] = []
+
+    def look(path: Path) -> int:
+        looks.append(path)
+        return 0
+
+    monkeypatch.setattr(files, "bytes_in", look)
+    writer = spool_in(folder)
+
+    for _ in range(100):
+        writer.append(some_spans(1))
+
+    assert looks == [folder, folder / "quarantine"]
+
+
 def test_quarantine_without_room_keeps_the_file_that_it_is_about(folder: Path) -> None:
     writer = spool_in(folder)
     writer.append(some_spans(2))
