@@ -16,7 +16,8 @@ from otel_runs.export.logs_service import Answer, LogsOverGrpc, LogsOverHttp, Lo
 from otel_runs.export.unsampled import UnsampledSpans, divided
 from otel_runs.mapping.vocabulary import is_read
 from otel_runs.spans.span import Span
-from otel_runs.spans.to_otlp_logs import request_from_heartbeats, request_from_started
+from otel_runs.spans.to_otlp_logs import request_from_spans
+from otel_runs.spans.told import Tell, heartbeat_from_span, start_from_span
 
 logger = logging.getLogger(__name__)
 
@@ -98,19 +99,19 @@ class OtlpExporter(SpanExporter):
 
     def export_started(self, spans: Sequence[Span]) -> bool:
         """Tell of spans that have started."""
-        return self._send(lambda: request_from_started(spans, is_read).SerializeToString())
+        return self._send(spans, start_from_span)
 
     def export_heartbeats(self, spans: Sequence[Span]) -> bool:
         """Tell that the processes of runs live."""
-        return self._send(lambda: request_from_heartbeats(spans, is_read).SerializeToString())
+        return self._send(spans, heartbeat_from_span)
 
-    def _send(self, encode: Callable[[], bytes]) -> bool:
+    def _send(self, spans: Sequence[Span], tell: Tell) -> bool:
         """False: not now."""
         if self._logs is None:
             return True
         if time.monotonic() < self._not_before:
             return False
-        answer = self._logs.send(encode())
+        answer = self._logs.send(request_from_spans(spans, tell, is_read).SerializeToString())
         if answer is Answer.UNKNOWN:
             self._logs = None
             logger.info("The OTLP endpoint takes no logs; runs appear there when they have ended.")

@@ -13,7 +13,8 @@ from otel_runs.counters import counters
 from otel_runs.export.logs_service import Answer, LogsService
 from otel_runs.mapping.vocabulary import is_read
 from otel_runs.spans.from_sdk import SdkSpans
-from otel_runs.spans.to_otlp_logs import request_from_ended
+from otel_runs.spans.to_otlp_logs import request_from_spans
+from otel_runs.spans.told import end_from_span
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class UnsampledSpans:
         if time.monotonic() < self._not_before:
             return Answer.UNKNOWN
         sdk_spans = SdkSpans()
-        request = request_from_ended([sdk_spans.span_from_sdk(span) for span in spans], is_read)
+        request = request_from_spans([sdk_spans.span_from_sdk(span) for span in spans], end_from_span, is_read)
         answer = self._logs.send(request.SerializeToString())
         if answer is Answer.UNKNOWN:
             self._not_before = time.monotonic() + PAUSE_SECONDS

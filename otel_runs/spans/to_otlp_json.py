@@ -1,6 +1,6 @@
 """OTLP JSON from neutral spans: lines as a Collector's file exporter writes them, which ``from_otlp_json`` reads.
 
-An ended span is a span of traces. An open one is a log record that tells of its start, as ``started.py`` has it, and
+An ended span is a span of traces. An open one is a log record that tells of its start, as ``told.py`` has it, and
 one that is not sampled a log record that tells of its end, so that nobody who reads traces alone is disturbed.
 
 Source: opentelemetry.io/docs/specs/otlp, JSON Protobuf Encoding.
@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from otel_runs import attributes as key
-from otel_runs.spans.ended import attributes_from_end
-from otel_runs.spans.span import Attributes, Event, Link, Resource, Span
+from otel_runs.spans.grouped import grouped
+from otel_runs.spans.span import Attributes, Event, Link, Span
+from otel_runs.spans.told import latest_from_span
 
 Json = dict[str, Any]
 
@@ -82,20 +82,13 @@ def logs_from_spans(spans: Sequence[Span]) -> Json:
 
 
 def _document(spans: Sequence[Span], signal: str, items: str, encode: Callable[[Span], Json]) -> Json:
-    """Spans below their resources and scopes."""
-    resources: dict[int, tuple[Resource, dict[str, list[Json]]]] = {}
-    for span in spans:
-        # By identity: the spans of a provider share one resource, and to compare attributes would cost more than it
-        # saves.
-        _, scopes = resources.setdefault(id(span.resource), (span.resource, {}))
-        scopes.setdefault(span.scope_name, []).append(encode(span))
     return {
         f"resource{signal}": [
             {
                 "resource": {"attributes": _pairs(resource.attributes)},
                 f"scope{signal}": [{"scope": {"name": name}, items: found} for name, found in scopes.items()],
             }
-            for resource, scopes in resources.values()
+            for resource, scopes in grouped((span, encode(span)) for span in spans)
         ]
     }
 
@@ -138,25 +131,13 @@ def _link(link: Link) -> Json:
 
 
 def _record(span: Span) -> Json:
-    about: dict[str, object] = {key.SPAN_NAME: span.name, key.SPAN_KIND: span.kind}
-    is_run = span.parent_span_id is None or span.attributes.get(key.KIND) == "run"
-    event_name, time_ns = key.EVENT_RUN_STARTED if is_run else key.EVENT_STEP_STARTED, span.start_ns
-    if span.end_ns is not None:
-        event_name, time_ns = key.EVENT_SPAN_ENDED, span.end_ns
-        about |= attributes_from_end(span)
-    elif is_run and span.heartbeat_ns is not None and span.heartbeat_ns > span.start_ns:
-        event_name, time_ns = key.EVENT_RUN_HEARTBEAT, span.heartbeat_ns
-        about[key.SPAN_START] = span.start_ns
-    if span.parent_span_id is not None:
-        about[key.SPAN_PARENT_ID] = span.parent_span_id
-        if span.parent_is_remote is not None:
-            about[key.SPAN_PARENT_IS_REMOTE] = span.parent_is_remote
+    told = latest_from_span(span)
     return {
         "traceId": span.trace_id,
         "spanId": span.span_id,
-        "timeUnixNano": str(time_ns),
-        "eventName": event_name,
-        "attributes": _pairs({**span.attributes, **about}),
+        "timeUnixNano": str(told.time_ns),
+        "eventName": told.event_name,
+        "attributes": _pairs({**span.attributes, **told.about}),
     }
 
 

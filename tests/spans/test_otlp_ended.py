@@ -16,7 +16,8 @@ from otel_runs.spans.from_otlp_json import json_from_bytes, started_spans_from_d
 from otel_runs.spans.limits import Limits
 from otel_runs.spans.span import NO_ATTRIBUTES, Event, Link, Resource, Span
 from otel_runs.spans.to_otlp_json import lines_from_spans
-from otel_runs.spans.to_otlp_logs import request_from_ended
+from otel_runs.spans.to_otlp_logs import request_from_spans
+from otel_runs.spans.told import end_from_span
 from tests.spans.otlp import LOG_DECODERS, logs, only
 from tests.spans.test_otlp_started import record
 
@@ -73,7 +74,7 @@ def ended_spans(draw: st.DrawFn) -> Span:
 @given(ended_spans())
 @pytest.mark.parametrize("inlet", LOG_DECODERS)
 def test_record_of_an_ended_span_gives_the_rows_of_the_span(inlet: str, span: Span) -> None:
-    message = LogsData.FromString(request_from_ended([span], is_read).SerializeToString())
+    message = LogsData.FromString(request_from_spans([span], end_from_span, is_read).SerializeToString())
     found = only(LOG_DECODERS[inlet](message, LIMITS))
 
     assert facts_from_span(found) == facts_from_span(span)

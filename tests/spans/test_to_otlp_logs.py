@@ -9,7 +9,8 @@ import pytest
 from otel_runs import attributes as key
 from otel_runs.spans.from_otlp_protobuf import started_spans_from_protobuf_logs
 from otel_runs.spans.span import Resource, Span
-from otel_runs.spans.to_otlp_logs import request_from_heartbeats, request_from_started
+from otel_runs.spans.to_otlp_logs import request_from_spans
+from otel_runs.spans.told import heartbeat_from_span, start_from_span
 from tests.spans.otlp import LIMITS, PARENT, SPAN, START, TRACE
 
 RESOURCE = Resource({"service.name": "shop", "process.command_args": ("a", "b")})
@@ -63,7 +64,7 @@ def everything(name: str) -> bool:
     ids=["root", "step", "run of a remote parent", "model"],
 )
 def test_start_is_read_as_the_span_that_was_told(span: Span) -> None:
-    body = request_from_started([span], everything).SerializeToString()
+    body = request_from_spans([span], start_from_span, everything).SerializeToString()
 
     is_run = span.parent_span_id is None or span.attributes.get(key.KIND) == "run"
     decoded = started_spans_from_protobuf_logs(body, LIMITS)
@@ -73,14 +74,18 @@ def test_start_is_read_as_the_span_that_was_told(span: Span) -> None:
 
 def test_heartbeat_is_read_as_the_run_that_lives() -> None:
     span = open_span(attributes={key.PROCESS: "x"})
-    body = request_from_heartbeats([span, span._replace(heartbeat_ns=None)], everything).SerializeToString()
+    body = request_from_spans(
+        [span, span._replace(heartbeat_ns=None)], heartbeat_from_span, everything
+    ).SerializeToString()
 
     assert started_spans_from_protobuf_logs(body, LIMITS).spans == [span]
 
 
 def test_spans_of_one_resource_and_scope_stand_together() -> None:
     other = open_span()._replace(resource=Resource({"service.name": "other"}))
-    request = request_from_started([open_span(), other, open_span(), open_span()._replace(scope_name="x")], everything)
+    request = request_from_spans(
+        [open_span(), other, open_span(), open_span()._replace(scope_name="x")], start_from_span, everything
+    )
 
     groups = [[len(scope.log_records) for scope in logs.scope_logs] for logs in request.resource_logs]
     assert groups == [[2, 1], [1]]
@@ -89,7 +94,7 @@ def test_spans_of_one_resource_and_scope_stand_together() -> None:
 def test_attributes_that_nobody_reads_stay_at_home() -> None:
     span = open_span(attributes={"gen_ai.input.messages": "what a customer wrote", "gen_ai.request.model": "m"})
 
-    body = request_from_started([span], lambda name: name == "gen_ai.request.model").SerializeToString()
+    body = request_from_spans([span], start_from_span, lambda name: name == "gen_ai.request.model").SerializeToString()
 
     assert b"customer" not in body
     assert started_spans_from_protobuf_logs(body, LIMITS).spans[0].attributes == {"gen_ai.request.model": "m"}
@@ -98,6 +103,6 @@ def test_attributes_that_nobody_reads_stay_at_home() -> None:
 def test_text_that_is_no_utf8_and_numbers_beyond_64_bits_become_text_that_is() -> None:
     span = open_span(attributes={"file": "a\udcffb", "number": 2**63})
 
-    body = request_from_started([span], everything).SerializeToString()
+    body = request_from_spans([span], start_from_span, everything).SerializeToString()
 
     assert started_spans_from_protobuf_logs(body, LIMITS).spans[0].attributes == {"file": "a?b", "number": str(2**63)}
