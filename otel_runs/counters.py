@@ -15,7 +15,7 @@ class Stats(NamedTuple):
     spans_received: int = 0
     """Ended spans that reached an exporter of ours."""
     spans_stored: int = 0
-    """Spans whose transaction was committed."""
+    """Spans whose transaction was committed; without a database here, those that the OTLP endpoint took."""
     spans_failed: int = 0
     """Spans that an exporter of ours gave up and could not even keep in the spool or in quarantine."""
     spans_dropped: int = 0

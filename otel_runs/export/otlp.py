@@ -11,6 +11,7 @@ from typing import Final
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from otel_runs.counters import counters
 from otel_runs.export.live import heartbeat_seconds
 from otel_runs.export.logs_service import Answer, LogsOverGrpc, LogsOverHttp, LogsService, Options
 from otel_runs.export.unsampled import UnsampledSpans, divided
@@ -35,8 +36,8 @@ class OtlpExporter(SpanExporter):
         make: makes OpenTelemetry's exporter; called again in a forked child, which must not write to the connection
             of its parent.
         logs: where log records go; None: nowhere.
-        takes_unsampled: whether it sends spans that are not sampled, too, as log records: where no database in this
-            process has them.
+        takes_unsampled: no database in this process has the spans. So those that are not sampled are sent, too, as log
+            records, and what becomes of spans is counted.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class OtlpExporter(SpanExporter):
         # Without heartbeats nobody could tell a run that was killed; so none is told to whoever waits for them.
         self._logs = logs if heartbeat_seconds() else None
         self._not_before = 0.0
+        self._counts = takes_unsampled
         self._unsampled = UnsampledSpans(logs) if takes_unsampled and logs is not None else None
 
     @property
@@ -56,15 +58,16 @@ class OtlpExporter(SpanExporter):
         return self._unsampled is not None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send ended spans. Those that are not sampled, and are not taken, are dropped and counted."""
+        """Send ended spans. What is not taken is lost."""
         sampled, unsampled = divided(spans)
-        result = self.export_sampled(sampled) if sampled or not unsampled else SpanExportResult.SUCCESS
-        if unsampled:
-            answer = self.export_unsampled(unsampled)
-            if answer is not Answer.TAKEN:
-                self.drop_unsampled(unsampled, answer)
-                return SpanExportResult.FAILURE
-        return result
+        is_sent = self.export_sampled(sampled) is SpanExportResult.SUCCESS if sampled or not unsampled else True
+        answer = self.export_unsampled(unsampled) if unsampled else Answer.TAKEN
+        if answer is not Answer.TAKEN:
+            self.drop_unsampled(unsampled, answer)
+        if self._counts:
+            taken = [*(sampled if is_sent else ()), *(unsampled if answer is Answer.TAKEN else ())]
+            counters.add(received=len(spans), stored=len(taken), failed=0 if is_sent else len(sampled))
+        return SpanExportResult.SUCCESS if is_sent and answer is Answer.TAKEN else SpanExportResult.FAILURE
 
     def export_unsampled(self, spans: Sequence[ReadableSpan]) -> Answer:
         """Send ended spans that are not sampled, as log records, in one attempt."""

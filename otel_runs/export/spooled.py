@@ -12,6 +12,7 @@ from typing import Final
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from otel_runs.counters import counters
 from otel_runs.errors import OtelRunsError, SettingsError
 from otel_runs.export.exporter import instrumentation_suppressed
 from otel_runs.export.logs_service import Answer
@@ -78,6 +79,7 @@ class SpooledExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send ended spans, or keep them; SUCCESS only if they were taken."""
         self._mind_fork()
+        counters.add(received=len(spans))
         # Each part for itself: Jaeger would show twice what is sent again though it was taken.
         answers = [self._export(part) for part in divided(spans) if part]
         if Answer.LATER in answers:
@@ -92,14 +94,21 @@ class SpooledExporter(SpanExporter):
         answer = _sent(self._exporter, spans)
         if answer is Answer.TAKEN:
             self._taken[is_sampled(spans[-1])] = spans[-1]
+            counters.add(stored=len(spans))
         elif answer is Answer.UNKNOWN:
             self._exporter.drop_unsampled(spans, answer)
         else:
-            self.spool(spans)
+            self._keep(spans)
         return answer
 
     def spool(self, spans: Sequence[ReadableSpan], *, patience: float | None = None) -> bool:
         """Keep spans for later; False if another thread writes for longer than ``patience``: nothing was done."""
+        if not self._keep(spans, patience=patience):
+            return False
+        counters.add(received=len(spans))
+        return True
+
+    def _keep(self, spans: Sequence[ReadableSpan], *, patience: float | None = None) -> bool:
         sdk_spans = SdkSpans()
         return self._keeper.keep([sdk_spans.span_from_sdk(span) for span in spans], patience=patience)
 

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from otel_runs.counters import Stats, stats
 from otel_runs.export.otlp import OtlpExporter
 from otel_runs.export.spooled import EndpointError, SpooledExporter, into_endpoint, refused_by
 from otel_runs.export.spooling import spool_of_endpoint
@@ -74,6 +75,23 @@ def test_what_an_endpoint_did_not_take_it_gets_when_it_takes_spans_again(tmp_pat
     exporter.shutdown()
 
     assert endpoint.names == {"a", "b", "c"}
+    assert stats() == Stats(spans_received=3, spans_stored=1, spans_spooled=2)
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+def test_without_a_spool_the_account_says_what_is_lost(*, is_away: bool) -> None:
+    endpoint = Endpoint()
+    endpoint.is_away = is_away
+    exporter = OtlpExporter(lambda: Sending(endpoint), None, takes_unsampled=True)
+
+    exporter.export(spans_of("a", "b"))
+
+    assert stats() == (Stats(spans_received=2, spans_failed=2) if is_away else Stats(spans_received=2, spans_stored=2))
+
+
+def test_spans_that_a_database_in_the_process_has_are_not_counted_twice() -> None:
+    Endpoint().exporter().export(spans_of("a"))
+    assert stats() == Stats()
 
 
 def test_what_an_endpoint_refuses_for_good_is_put_in_quarantine_and_stops_nothing(tmp_path: Path) -> None:
