@@ -114,7 +114,7 @@ def _status(run: StoredRun, marks: Marks) -> Text:
 def _ending(run: StoredRun, now: datetime) -> str:
     """What a status means that somebody else than the run itself has given it, or may soon."""
     if run.stop_reason == LOST and run.status == "failed":
-        since = f"no sign of life since {_exact_time(run.heartbeat_at)}" if run.heartbeat_at else "no sign of life"
+        since = f"no sign of life since {_exact_time(run.completed_at)}" if run.completed_at else "no sign of life"
         return f"{since}: presumed dead; if it ends after all, its own end stands"
     if run.stop_reason is not None and run.stop_reason.startswith(SIGNAL):
         return f"its process was ended by {one_line(run.stop_reason.removeprefix(SIGNAL))} while it ran"

@@ -9,10 +9,15 @@ from otel_runs.ids import run_id_from_trace
 from otel_runs.ingest.trace import TraceBatch
 from otel_runs.mapping.runs import RunState, keyed_run, with_loss, with_totals
 from otel_runs.mapping.totals import Usage, totals_of, usage_of_run
-from otel_runs.records import ModelRun
+from otel_runs.records import ModelRun, Run
 from otel_runs.store.writer import Link, Writer
 
 Moves = Mapping[str, tuple[str, str]]
+
+
+def _heard_at(record: Run | ModelRun) -> int:
+    """When a thing was last heard of: at its end, or at its start."""
+    return max(record.started_at, record.completed_at or 0)
 
 
 class Derivation:
@@ -35,6 +40,8 @@ class Derivation:
         self._parents: dict[str, str | None] = {}
         self._sums: dict[str, RunState] = {}
         self._rows: dict[str, list[Usage | ModelRun]] = defaultdict(list)
+        self._heard: dict[str, int] = {}
+        """Model run -> when it was last heard of; known where a run counts as lost."""
 
     def derive(
         self, traces: Sequence[TraceBatch], rows: Sequence[ModelRun], moves: Moves, others: Collection[str]
@@ -116,6 +123,8 @@ class Derivation:
                 run_id = moves[row.id][1] if row.id in moves else row.run_id
                 found[row.id] = row._replace(run_id=run_id, parent_id=parent_id)
         found.update((record.id, record) for record in rows)
+        if any(self._runs[run_id].is_lost for run_id in wanted):
+            self._heard = self._writer.last_heard_of(sorted(stored)) | {row.id: _heard_at(row) for row in rows}
         for usage in found.values():
             self._rows[usage.run_id].append(usage)
         self._load_parents({run_id for run_id in wanted if self._runs[run_id].run.parent_run_id is not None}, traces)
@@ -157,10 +166,11 @@ class Derivation:
         if run_id not in self._sums:
             state = self._runs[run_id]
             self._sums[run_id] = state  # a forged circle of runs ends here
-            nested = [
-                usage_of_run(self._added_up(inner).run, self._parents.get(inner)) for inner in self._inside[run_id]
-            ]
-            self._sums[run_id] = with_totals(state, totals_of([*self._rows[run_id], *nested]), len(self._rows[run_id]))
+            rows = self._rows[run_id]
+            nested = [self._added_up(inner).run for inner in self._inside[run_id]]
+            totals = totals_of([*rows, *(usage_of_run(inner, self._parents.get(inner.id)) for inner in nested)])
+            heard = [self._heard[row.id] for row in rows] + [_heard_at(run) for run in nested] if state.is_lost else []
+            self._sums[run_id] = with_totals(state, totals, len(rows), max(heard, default=0))
         return self._sums[run_id]
 
     def _with_nested(self, run_id: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 A loss is derived, like a total: of the sign of life that somebody took for the last one (``Run.lost_at``), and of the
 latest one that is known. A later heartbeat revives the run, a real end ends it, and neither has to know of the loss. So
-rows do not depend on what came first.
+rows do not depend on what came first. What a step did after the last heartbeat revives nothing, for it may have been
+known when the run was declared lost; but the run did not end before it.
 """
 
 from __future__ import annotations
@@ -26,17 +27,22 @@ def is_lost(run: Run) -> bool:
     return run.heartbeat_at is None or run.heartbeat_at <= run.lost_at
 
 
-def lost_run(run: Run) -> Run:
-    """The run, ended by its loss. It ends with its last sign of life: nobody knows more."""
-    at = run.lost_at if run.lost_at is not None else run.started_at
+def lost_run(run: Run, heard_at: int = 0) -> Run:
+    """The run, ended by its loss. It ends with its last sign of life: nobody knows more.
+
+    Args:
+        run: as its own spans tell it.
+        heard_at: when what is in it was last heard of, by its starts and ends.
+    """
+    at = max(run.lost_at or 0, run.started_at, heard_at)
     return run._replace(
         status="failed",
         stop_reason=LOST,
         status_source=REAPER,
         error=f"No sign of life since {time_from_ns(at):%Y-%m-%d %H:%M:%S} UTC, and no end: the process was killed, or "
         "its machine or its way here failed. It counts as lost until it is heard of again.",
-        completed_at=max(at, run.started_at),
-        duration_ns=max(0, at - run.started_at),
+        completed_at=at,
+        duration_ns=at - run.started_at,
     )
 
 

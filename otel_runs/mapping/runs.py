@@ -111,18 +111,18 @@ def with_loss(state: RunState) -> RunState:
     """The run, ended if it counts as lost, and going on if it does no longer.
 
     Args:
-        state: the run; its totals are left out and must be derived again.
+        state: the run; its totals are left out, and what its rows tell of its end; ``with_totals`` derives both.
     """
     if state.run.lost_at is None:
         return state
     return _judged(RunState(stated_part(state), NOTHING_DERIVED, state.loose))
 
 
-def _judged(state: RunState) -> RunState:
+def _judged(state: RunState, heard_at: int = 0) -> RunState:
     """A run whose end, if it has one, is its own; ended if it counts as lost."""
     if not is_lost(state.run):
         return state
-    return state._replace(run=lost_run(state.run), derived={**state.derived, LOST: None})
+    return state._replace(run=lost_run(state.run, heard_at), derived={**state.derived, LOST: None})
 
 
 def with_last_sign(state: RunState, lost_at: int) -> RunState:
@@ -130,13 +130,14 @@ def with_last_sign(state: RunState, lost_at: int) -> RunState:
     return state._replace(run=state.run._replace(lost_at=largest(state.run.lost_at, lost_at)))
 
 
-def with_totals(state: RunState, totals: Totals, steps: int) -> RunState:
+def with_totals(state: RunState, totals: Totals, steps: int, heard_at: int = 0) -> RunState:
     """A run with what its rows add up to.
 
     Args:
         state: the run; totals derived before are replaced.
         totals: of its rows, and of the runs nested in it.
         steps: number of its rows.
+        heard_at: of a run that counts as lost: the latest start or end of them and of the runs nested in it.
     """
     stated = stated_part(state)
     found: dict[str, Any] = {
@@ -151,7 +152,7 @@ def with_totals(state: RunState, totals: Totals, steps: int) -> RunState:
     if stated.status == "completed" and totals.failed:
         found["status"] = "degraded"
     derived = {name: getattr(stated, name) if name in _TOKENS else None for name in found}
-    return _judged(RunState(stated._replace(**found), derived, state.loose))
+    return _judged(RunState(stated._replace(**found), derived, state.loose), heard_at)
 
 
 def keyed_run(state: RunState, anchors: Sequence[ModelRun], traces: Collection[str]) -> RunState:

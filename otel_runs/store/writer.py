@@ -172,6 +172,17 @@ class Writer:
         sql = f"SELECT {columns} FROM model_runs WHERE {self._bulk.among('run_id')}"
         return [Usage(*row) for row in self._read(sql, self._bulk.ids(run_ids))]
 
+    def last_heard_of(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """When each model run of the runs was last heard of: at its end, if a span told it, or at its start."""
+        sql = (
+            f"SELECT id, started_at, CASE WHEN {_LOST_STEP} THEN NULL ELSE completed_at END FROM model_runs "
+            f"WHERE {self._bulk.among('run_id')}"
+        )
+        return {
+            row[0]: max(ns_from_value(row[1]) or 0, ns_from_value(row[2]) or 0)
+            for row in self._read(sql, self._bulk.ids(run_ids))
+        }
+
     def anchors_of_run(self, run_id: str) -> list[ModelRun]:
         """The model runs that are a keyed run's part in one process each."""
         sql = f"SELECT {MODEL_RUN_COLUMNS} FROM model_runs WHERE run_id = {self._mark} AND parent_id = {self._mark}"
@@ -183,13 +194,12 @@ class Writer:
         return {row[0] for row in self._read(sql, (run_id,))}
 
     def lose_steps(self, run_ids: Mapping[str, int]) -> None:
-        """End the model runs that are open in lost runs: run id -> the run's last sign of life."""
-        ends = f"CASE WHEN started_at > {self._time} THEN started_at ELSE {self._time} END"
+        """End the model runs that are open in lost runs: run id -> the run's presumed end."""
         sql = (
             f"UPDATE model_runs SET status = 'failed', stop_reason = 'lost', error = {self._mark}, "
-            f"completed_at = {ends} WHERE run_id = {self._mark} AND (status = 'running' OR {_LOST_STEP})"
+            f"completed_at = {self._time} WHERE run_id = {self._mark} AND (status = 'running' OR {_LOST_STEP})"
         )
-        rows = [(STEP_ERROR, self._rows.time(at), self._rows.time(at), id_) for id_, at in sorted(run_ids.items())]
+        rows = [(STEP_ERROR, self._rows.time(at), id_) for id_, at in sorted(run_ids.items())]
         self._bulk.run_many(self._connection, sql, rows)
 
     def revive_steps(self, run_ids: Iterable[str]) -> None:

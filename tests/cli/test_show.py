@@ -306,10 +306,10 @@ def test_escape_sequences_and_markup_from_outside_are_shown_not_obeyed(rows: Row
 
 
 def test_lost_run_says_in_words_since_when_nothing_was_heard_of_it(rows: Rows, otel_runs: CommandLine) -> None:
-    rows.run(1, status="failed", stop_reason="lost", status_source="reaper", heartbeat_at=at(3))
+    rows.run(1, seconds=3, status="failed", stop_reason="lost", status_source="reaper", heartbeat_at=at(2))
     printed = otel_runs("show").out
     assert "failed  (stop reason: lost, according to: reaper)" in printed
-    assert "no sign of life since 2026-01-09 14:23:18.000 UTC: presumed dead; if it ends after all" in printed
+    assert "no sign of life since 2026-01-09 14:23:19.000 UTC: presumed dead; if it ends after all" in printed
 
 
 def test_run_that_a_signal_ended_says_which_one(rows: Rows, otel_runs: CommandLine) -> None:

@@ -53,7 +53,7 @@ def test_lost_run_failed_with_its_last_sign_of_life_and_says_so(database: Databa
 
 
 def test_later_heartbeat_revives_a_lost_run_and_its_steps(database: Database) -> None:
-    save(database, [beat(at=7), span(1, 0, open_=True), span(2, 0)])
+    save(database, [beat(at=7), span(1, 0, open_=True), span(2, 0, end=5)])
     before = contents_of(database)
     lose(database, run_id(), at=7)
     assert ending(stored_step(database, row_id(1))) == lost(7)
@@ -107,14 +107,18 @@ def test_step_that_was_lost_and_whose_run_ended_well_degrades_nothing(database: 
     assert stored_run(database, run_id())["status"] == "completed"
 
 
-def test_start_of_a_step_that_arrives_after_the_loss_is_lost_too(database: Database) -> None:
+def test_start_of_a_step_that_arrives_after_the_loss_is_lost_too_and_is_the_last_sign_of_life(
+    database: Database,
+) -> None:
     save(database, [beat(at=7)])
     lose(database, run_id(), at=7)
-    save(database, [span(1, 0, open_=True), span(9, 0, open_=True)])
+    save(database, [span(1, 0, open_=True)])
     assert ending(stored_step(database, row_id(1))) == lost(7)
+    save(database, [span(9, 0, open_=True)])
     late = stored_step(database, row_id(9))
     assert (ending(late), late["duration_ns"]) == (lost(9), None)  # it started after the last heartbeat
     assert late["error"] == "Lost with its run: neither it nor its process was heard of again."
+    assert ending(stored_step(database, row_id(1))) == ending(stored_run(database, run_id())) == lost(9)
 
 
 def test_end_of_a_step_that_arrives_after_the_loss_stands_and_the_run_stays_lost(database: Database) -> None:
@@ -122,15 +126,36 @@ def test_end_of_a_step_that_arrives_after_the_loss_stands_and_the_run_stays_lost
     lose(database, run_id(), at=7)
     save(database, [span(1, 0, end=8)])
     assert stored_step(database, row_id(1))["status"] == "success"
-    assert ending(stored_run(database, run_id())) == lost(7)
+    assert ending(stored_run(database, run_id())) == lost(8)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_lost_run_ends_with_the_last_that_was_heard_of_it_its_steps_and_nested_runs_too(
+    database: Database, at_once: bool
+) -> None:
+    heard = [
+        beat(at=1),
+        span(2, 0, end=4),
+        span(3, 0, open_=True),
+        span(1, 0, end=6, attributes=NESTED),
+        span(5, 1, end=6),
+    ]
+    save(database, *([heard] if at_once else [[each] for each in heard]))
+    lose(database, run_id(), at=1)
+    run = stored_run(database, run_id())
+    assert (ending(run), run["duration_ns"]) == (lost(6), 6 * SECOND)
+    assert run["error"].startswith("No sign of life since 2025-10-09 08:53:26 UTC")
+    assert ending(stored_step(database, row_id(3))) == lost(6)
+    save(database, [beat(at=2)])
+    assert ending(stored_run(database, run_id())) == ending(stored_step(database, row_id(3))) == RUNNING
 
 
 def test_totals_of_a_lost_run_are_derived_and_derived_again(database: Database) -> None:
-    save(database, [beat(at=7), span(1, 0, attributes={key.ROWS_OUT: 5})])
+    save(database, [beat(at=7), span(1, 0, end=3, attributes={key.ROWS_OUT: 5})])
     lose(database, run_id(), at=7)
     run = stored_run(database, run_id())
     assert (run["rows_out"], run["steps"]) == (5, 1)
-    save(database, [span(2, 0, attributes={key.ROWS_OUT: 2})])
+    save(database, [span(2, 0, end=7, attributes={key.ROWS_OUT: 2})])
     run = stored_run(database, run_id())
     assert (run["rows_out"], run["steps"], ending(run)) == (7, 2, lost(7))
 
@@ -184,9 +209,9 @@ def test_run_with_a_key_lives_while_one_of_its_parts_does(database: Database) ->
 
 
 def test_run_with_a_key_is_lost_though_one_of_its_parts_ended(database: Database) -> None:
-    save(database, [part(0, 5), part(1, 5)], [span(0, trace=1, attributes=KEYED)])
+    save(database, [part(0, 5), part(1, 5)], [span(0, trace=1, end=8, attributes=KEYED)])
     lose(database, NIGHTLY, at=5)
-    assert ending(stored_run(database, NIGHTLY)) == lost(5)
+    assert ending(stored_run(database, NIGHTLY)) == lost(8)
     save(database, [span(0, attributes=KEYED, status="ERROR")])
     run = stored_run(database, NIGHTLY)
     assert (run["status"], run["stop_reason"], run["status_source"]) == ("failed", "error", "span")
