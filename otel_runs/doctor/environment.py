@@ -7,9 +7,10 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
 from otel_runs import settings
+from otel_runs.doctor import report
 from otel_runs.doctor.finding import Finding
-from otel_runs.doctor.report import VARIABLE
 from otel_runs.errors import OtelRunsError
+from otel_runs.launch import at_start, orders
 from otel_runs.store.folder import NO_DATABASE
 from otel_runs.store.location import database_url, shown
 
@@ -30,7 +31,7 @@ HEARTBEATS_MISSED: Final = 3
 """So many heartbeats may be late before a run is called lost."""
 _GRPC_PORT: Final = ":4317"
 _TESTS_PREFIX: Final = "OTEL_RUNS_TEST_"
-_INTERNAL: Final = ("OTEL_RUNS_EXEC", VARIABLE)
+_INTERNAL: Final = (at_start.VARIABLE, orders.VARIABLE, report.VARIABLE)
 
 
 def findings(environ: Mapping[str, str]) -> Iterator[Finding]:

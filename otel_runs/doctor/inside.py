@@ -25,9 +25,7 @@ _NOT_THE_PROGRAM: Final = (f"{os.sep}opentelemetry{os.sep}", f"{os.sep}otel_runs
 
 def look() -> None:
     """Look from now until the process ends, and leave a report then."""
-    folder = os.environ.get(VARIABLE)
-    if not folder:
-        return
+    folder = os.environ[VARIABLE]
     inspection = _Inspection()
     inspection.begin()
     # Registered first, and so called last: after everything was exported.

@@ -5,26 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from otel_runs.doctor.finding import Finding, some
 from otel_runs.doctor.report import VARIABLE, read_reports
+from otel_runs.launch.at_start import call_at_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from otel_runs.doctor.report import Report
 
-_SITE: Final = Path(__file__).parent / "site"
-
 
 def findings(command: Sequence[str]) -> Iterator[Finding]:
     """Run a program to its end, and tell what was wrong in it and the Python processes below it."""
     with tempfile.TemporaryDirectory(prefix="otel-runs-") as folder:
-        path = os.pathsep.join(filter(None, (str(_SITE), os.environ.get("PYTHONPATH"))))
+        environ = {**os.environ, VARIABLE: folder}
+        call_at_start(environ, "otel_runs.doctor.inside:look")
         try:
-            code = subprocess.call(list(command), env={**os.environ, VARIABLE: folder, "PYTHONPATH": path})
+            code = subprocess.call(list(command), env=environ)
         except OSError as exc:
             yield Finding(
                 "program",

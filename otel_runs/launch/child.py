@@ -18,11 +18,8 @@ _CONTEXT_NAME = "otel_runs"
 
 
 def prepare() -> None:
-    """Set this process up as the orders in the environment say; without orders do nothing."""
-    text = os.environ.get(VARIABLE)
-    if text is None:
-        return
-    orders = orders_from_text(text)
+    """Set this process up as the orders in the environment say."""
+    orders = orders_from_text(os.environ[VARIABLE])
     if orders.report is not None:
         _report_uncaught(orders.report)
         # Not to be reported again by the processes that this one starts; it may well survive their failure.

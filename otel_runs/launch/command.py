@@ -19,11 +19,11 @@ from otel_runs import attributes, settings
 from otel_runs.export.setup import configure
 from otel_runs.instrument.propagate import child_environment, from_environment
 from otel_runs.instrument.rules import rules_from_targets
+from otel_runs.launch.at_start import call_at_start
 from otel_runs.launch.orders import VARIABLE, Orders, Report, read_report
 from otel_runs.launch.process import FORWARDED, Ending, Program, end_like, watch_signals
 from otel_runs.store.folder import settled_url
 
-_SITE: Final = Path(__file__).parent / "site"
 _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
 _UNCAUGHT: Final = 1
@@ -160,6 +160,5 @@ def _child_environment(span: Span, url: str, name: str, wishes: Wishes, report: 
     if wishes.otlp_endpoint:
         environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = wishes.otlp_endpoint
     environ[VARIABLE] = Orders(wishes.runs, wishes.steps, wishes.models, str(report)).to_text()
-    given_path = environ.get("PYTHONPATH")
-    environ["PYTHONPATH"] = f"{_SITE}{os.pathsep}{given_path}" if given_path else str(_SITE)
+    call_at_start(environ, "otel_runs.launch.child:prepare")
     return environ

@@ -121,3 +121,11 @@ def test_spans_that_were_lost_are_told(tmp_path: Path) -> None:
 def test_program_that_cannot_be_started_or_is_no_python_is_told(tmp_path: Path) -> None:
     assert doctor(tmp_path, "no-such-program")[:2] == (1, ["program", "database"])
     assert doctor(tmp_path, "true")[:2] == (1, ["program", "database"])
+
+
+def test_program_that_otel_runs_exec_runs_is_looked_into_and_its_steps_are_recorded(tmp_path: Path) -> None:
+    programs = Programs(tmp_path)
+    path = programs.write(NOT_SET_UP)
+    ended, found, _ = doctor(tmp_path, *otel_runs_command("exec", "--", sys.executable, str(path)))
+    assert (ended, found) == (0, [])
+    assert programs.rows("SELECT name FROM model_runs") == [("nightly",)]

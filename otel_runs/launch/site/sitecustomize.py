@@ -1,27 +1,29 @@
-"""Python imports this at its start, because ``otel-runs exec`` puts its folder first on PYTHONPATH.
+"""Python imports this at its start, because launch/at_start.py puts its folder first on PYTHONPATH.
 
 Nothing else may be in this folder: it is on every program's path.
 """
 # ruff: noqa: INP001  a package here would be on that path, too
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
 
 
-def _prepare() -> None:
+def _call(function: str) -> None:
+    module, _, name = function.partition(":")
     try:
-        from otel_runs.launch.child import prepare
+        call = getattr(import_module(module), name)
     except ImportError as exc:
         sys.stderr.write(
-            f"otel-runs exec: {sys.executable} cannot import otel_runs ({exc}), so this process records no steps; "
-            "install otel-runs there to see them.\n"
+            f"otel-runs: {sys.executable} cannot import otel_runs ({exc}), so nothing is seen of what this process "
+            "does; install otel-runs there.\n"
         )
         return
     try:
-        prepare()
+        call()
     except Exception as exc:  # noqa: BLE001  the program comes first: it runs without us
-        sys.stderr.write(f"otel-runs exec: this process records no steps: {type(exc).__name__}: {exc}\n")
+        sys.stderr.write(f"otel-runs: nothing is seen of what this process does: {type(exc).__name__}: {exc}\n")
 
 
 def _import_next() -> None:
@@ -40,5 +42,6 @@ def _import_next() -> None:
         sys.path[:] = path
 
 
-_prepare()
+for each in os.environ.get("OTEL_RUNS_AT_START", "").split():
+    _call(each)
 _import_next()
