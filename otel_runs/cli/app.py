@@ -13,6 +13,7 @@ from otel_runs.cli import completion
 from otel_runs.cli.exec import exec_command
 from otel_runs.cli.exits import ErrorsToExitCodes
 from otel_runs.cli.importing import import_command
+from otel_runs.cli.options import Database
 from otel_runs.cli.reap import reap_command
 from otel_runs.cli.replay import replay_command
 from otel_runs.cli.serve import serve_command
@@ -32,10 +33,6 @@ app = typer.Typer(
 db_app = typer.Typer(help="Look after the run database.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(db_app, name="db")
 
-Database = Annotated[
-    str | None,
-    typer.Option("--db", metavar="URL", help="The run database: an SQLAlchemy URL or the path of an SQLite file."),
-]
 POLL_SECONDS: Final = 0.5
 Interval = Annotated[
     float | None,

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from otel_runs.cli.options import Database
+
 
 def exec_command(
     context: typer.Context,
@@ -35,10 +37,7 @@ def exec_command(
         str | None,
         typer.Option(metavar="URL", help="Send the spans there, too: Jaeger or a Collector."),
     ] = None,
-    db: Annotated[
-        str | None,
-        typer.Option("--db", metavar="URL", help="The run database: an SQLAlchemy URL or the path of an SQLite file."),
-    ] = None,
+    db: Database = None,
 ) -> None:
     """Run a program as one run, without changing its code.
 

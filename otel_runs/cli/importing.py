@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from otel_runs.cli import exits
+from otel_runs.cli.options import Database
+from otel_runs.cli.text import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,10 +30,7 @@ def import_command(
     ],
     *,
     json: Annotated[bool, typer.Option("--json", help="Print what became of the files as JSON.")] = False,
-    db: Annotated[
-        str | None,
-        typer.Option("--db", metavar="URL", help="The run database: an SQLAlchemy URL or the path of an SQLite file."),
-    ] = None,
+    db: Database = None,
 ) -> None:
     """Read files of traces into the run database.
 
@@ -76,27 +75,23 @@ def run_import(url: str | None, files: Sequence[str], *, json: bool) -> None:
 
 def summary(counts: Counts) -> str:
     """What became of the files, in a line."""
-    stored = f"Imported {_many(counts.spans, 'span')}"
+    stored = f"Imported {many(counts.spans, 'span')}"
     if counts.started:
-        stored += f" and the start of {_many(counts.started, 'span')}"
-    text = f"{stored} from {_many(counts.files, 'file')}."
+        stored += f" and the start of {many(counts.started, 'span')}"
+    text = f"{stored} from {many(counts.files, 'file')}."
     skipped = [
-        _many(counts.log_records, "log record") if counts.log_records else "",
-        _many(counts.other_signals, "batch", "batches") + " of metrics or profiles" if counts.other_signals else "",
+        many(counts.log_records, "log record") if counts.log_records else "",
+        many(counts.other_signals, "batch", "batches") + " of metrics or profiles" if counts.other_signals else "",
     ]
     if any(skipped):
         text += f" Skipped {' and '.join(filter(None, skipped))}."
     failed = [
-        _many(counts.refused, "span") if counts.refused else "",
-        _many(counts.unreadable, "line, message or file", "lines, messages or files") if counts.unreadable else "",
+        many(counts.refused, "span") if counts.refused else "",
+        many(counts.unreadable, "line, message or file", "lines, messages or files") if counts.unreadable else "",
     ]
     if any(failed):
         text += f" Could not read {' and '.join(filter(None, failed))}."
     return text
-
-
-def _many(number: int, one: str, more: str = "") -> str:
-    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
 
 
 @contextmanager

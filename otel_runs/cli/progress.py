@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from otel_runs.cli.details import SILENCE_WORTH_TELLING
+from otel_runs.cli.details import SILENCE_WORTH_TELLING, Detail, grid
 from otel_runs.cli.statuses import status_mark, status_text, style_of
 from otel_runs.cli.text import cost, count, duration, one_line, percent, short_id
 from otel_runs.cli.text import time as time_text
@@ -75,7 +75,7 @@ def progress_panel(seen: Seen, marks: Marks) -> RenderableType:
     if done is not None:
         bar = marks.bar * round(done * _BAR_WIDTH)
         parts.append(Text.assemble((bar.ljust(_BAR_WIDTH), style_of("completed")), f" {percent(done * 100)}"))
-    parts.append(_facts(seen, marks))
+    parts.append(grid(list(_facts(seen, marks))))
     if seen.progress.running:
         parts.append(_running_table(seen, marks))
     return Group(*parts)
@@ -103,21 +103,17 @@ def progress_object(seen: Seen) -> dict[str, object]:
     }
 
 
-def _facts(seen: Seen, marks: Marks) -> Table:
-    facts = Table.grid(padding=(0, 2, 0, 0))
-    facts.add_column(min_width=12, no_wrap=True, style="dim")
-    facts.add_column(overflow="fold")
-    facts.add_row("Steps", _steps(seen))
-    facts.add_row("Time", f"{_elapsed(seen)}{_basis(seen)}")
+def _facts(seen: Seen, marks: Marks) -> Iterator[Detail]:
+    yield Detail("Steps", Text(_steps(seen)))
+    yield Detail("Time", Text(f"{_elapsed(seen)}{_basis(seen)}"))
     for name, value in _totals(seen.progress.run, marks):
-        facts.add_row(name, value)
+        yield Detail(name, Text(value))
     if seen.timing.silent is not None:
         long = seen.timing.silent > SILENCE_WORTH_TELLING
-        facts.add_row("Sign of life", Text(f"{duration(seen.timing.silent)} ago", style="bold red" if long else ""))
+        yield Detail("Sign of life", Text(f"{duration(seen.timing.silent)} ago", style="bold red" if long else ""))
     if seen.timing.skew is not None:
         ahead = duration(seen.timing.skew)
-        facts.add_row("Clocks", Text(f"the run's clock is ahead of this machine's by {ahead}", style="yellow"))
-    return facts
+        yield Detail("Clocks", Text(f"the run's clock is ahead of this machine's by {ahead}", style="yellow"))
 
 
 def _running_table(seen: Seen, marks: Marks) -> Table:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from otel_runs import settings
+from otel_runs.cli.options import Database
 from otel_runs.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ def reap_command(
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
-    db: Annotated[
-        str | None,
-        typer.Option("--db", metavar="URL", help="The run database: an SQLAlchemy URL or the path of an SQLite file."),
-    ] = None,
+    db: Database = None,
 ) -> None:
     """Declare runs lost that are said to run and are not heard of any more.
 
@@ -67,10 +65,11 @@ def run_reap(url: str | None, limits: Limits, *, json: bool) -> None:
         StoreError: the database cannot be read or written.
     """
     from otel_runs.cli.output import hint, print_json, stdout
+    from otel_runs.cli.text import many
     from otel_runs.reaper.once import reap_once
 
     def say(runs: int, seconds: float) -> None:
-        hint(f"Watching {_many(runs)} for {math.ceil(seconds)} s: their processes cannot be seen from here.")
+        hint(f"Watching {many(runs, 'run')} for {math.ceil(seconds)} s: their processes cannot be seen from here.")
 
     judgements = reap_once(url, limits, say)
     lost, spared, heard = (
@@ -82,7 +81,7 @@ def run_reap(url: str | None, limits: Limits, *, json: bool) -> None:
     console = stdout()
     for each in [*lost, *spared]:
         console.print(_line(each), soft_wrap=True)
-    console.print(f"{_many(len(lost))} lost, {len(spared)} spared, {len(heard)} heard of.", soft_wrap=True)
+    console.print(f"{many(len(lost), 'run')} lost, {len(spared)} spared, {len(heard)} heard of.", soft_wrap=True)
 
 
 def _line(judgement: Judgement) -> str:
@@ -107,10 +106,6 @@ def _objects(judgements: Iterable[Judgement]) -> list[dict[str, object]]:
         }
         for each in judgements
     ]
-
-
-def _many(runs: int) -> str:
-    return f"{runs} run{'' if runs == 1 else 's'}"
 
 
 def _above_zero(setting: settings.Setting) -> float:

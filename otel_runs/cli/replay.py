@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otel_runs.cli import exits
+from otel_runs.cli.options import Database
+from otel_runs.cli.text import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -30,10 +32,7 @@ def replay_command(
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what became of the spool as JSON.")] = False,
-    db: Annotated[
-        str | None,
-        typer.Option("--db", metavar="URL", help="The run database: an SQLAlchemy URL or the path of an SQLite file."),
-    ] = None,
+    db: Database = None,
 ) -> None:
     """Store what waits in the run database's spool: spans of pipelines that could not reach it.
 
@@ -144,14 +143,10 @@ def _with_bar(parts: Iterable[Replayed], spans: int) -> Replayed:
 
 
 def _summary(done: Replayed, left_files: int, left_spans: int) -> str:
-    started = f" and the start of {_many(done.started, 'span')}" if done.started else ""
-    text = f"Stored {_many(done.spans, 'span')}{started} from {_many(done.files, 'file')} of the spool."
+    started = f" and the start of {many(done.started, 'span')}" if done.started else ""
+    text = f"Stored {many(done.spans, 'span')}{started} from {many(done.files, 'file')} of the spool."
     if done.quarantined:
-        text += f" Put {_many(done.quarantined, 'span or line', 'spans or lines')} in quarantine."
+        text += f" Put {many(done.quarantined, 'span or line', 'spans or lines')} in quarantine."
     if left_files:
-        text += f" Left {_many(left_spans, 'span')} in {_many(left_files, 'file')} that others write or replay now."
+        text += f" Left {many(left_spans, 'span')} in {many(left_files, 'file')} that others write or replay now."
     return text
-
-
-def _many(number: int, one: str, more: str = "") -> str:
-    return f"{number:,} {one if number == 1 else more or f'{one}s'}"

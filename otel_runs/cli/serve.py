@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from otel_runs.cli import exits
+from otel_runs.cli.options import Database
 from otel_runs.errors import SettingsError
 
 _EXTRA = {"google", "grpc", "grpc_health", "h11", "starlette", "uvicorn", "zstandard"}
@@ -30,10 +31,7 @@ def serve_command(
         int,
         typer.Option(min=1, max=64, metavar="N", help="Processes that write, each on a core. Default: 1."),
     ] = 1,
-    db: Annotated[
-        str | None,
-        typer.Option("--db", metavar="URL", help="The run database: an SQLAlchemy URL or the path of an SQLite file."),
-    ] = None,
+    db: Database = None,
 ) -> None:
     """Receive traces over OTLP, from programs or an OpenTelemetry Collector, and store their runs.
 

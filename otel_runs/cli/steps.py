@@ -120,18 +120,21 @@ def _label(branch: Branch, marks: Marks) -> Text:
 
 def _fit(line: Text, width: int, marks: Marks) -> None:
     """Cut the line off or fill it up, so that it is as wide as asked."""
-    if line.cell_len > width:
-        line.truncate(width - len(marks.more))
-        line.append(marks.more)
+    _cut(line, width, marks)
     line.pad_right(max(0, width - line.cell_len))
 
 
 def _problem(branch: Branch, width: int, marks: Marks) -> Text:
     line = Text.assemble((branch.below, "dim"), "  ", (branch.step.problem or "", style_of(branch.step.status)))
+    _cut(line, width, marks)
+    return line
+
+
+def _cut(line: Text, width: int, marks: Marks) -> None:
+    """Cut the line off where it is wider than asked, and show that."""
     if line.cell_len > width:
         line.truncate(width - len(marks.more))
         line.append(marks.more)
-    return line
 
 
 def _duration(branch: Branch) -> str:
