@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from otel_runs.mapping.losses import LOST, REAPER
 from otel_runs.records import TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES, ModelRun, Run
 
 Record = Run | ModelRun
-
-_PRESUMED_BY = "reaper"
-_PRESUMED_REASON = "lost"
 
 
 def merge_runs(one: Run, other: Run) -> Run:
@@ -48,13 +46,13 @@ def merge_model_runs(one: ModelRun, other: ModelRun) -> ModelRun:
 def _run_weight(run: Run) -> int:
     """How much a record's word counts: planned, running, presumed dead, ended."""
     if run.status in TERMINAL_RUN_STATUSES:
-        return 2 if run.status_source == _PRESUMED_BY else 3
+        return 2 if run.status_source == REAPER else 3
     return 1 if run.status == "running" else 0
 
 
 def _model_run_weight(model_run: ModelRun) -> int:
     if model_run.status in TERMINAL_MODEL_RUN_STATUSES:
-        return 2 if model_run.stop_reason == _PRESUMED_REASON else 3
+        return 2 if model_run.stop_reason == LOST else 3
     return 1 if model_run.status == "running" else 0
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.sql.util import ClauseAdapter
 
 from otel_runs.query.filters import RunFilters, conditions
 from otel_runs.query.relations import v_runs
-from otel_runs.query.runs import run_from_row
+from otel_runs.query.runs import read_runs
 from otel_runs.records import RUN_STATUSES, TERMINAL_RUN_STATUSES
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def list_runs_by_id(database: Database, ids: Collection[str]) -> list[StoredRun]
     found: list[StoredRun] = []
     with database.read() as connection:
         for some in _chunks(ids):
-            rows = connection.execute(select(*v_runs.c).where(v_runs.c.id.in_(some)))
-            found += [run_from_row(row) for row in rows]
+            found += read_runs(connection, select(*v_runs.c).where(v_runs.c.id.in_(some)))
     return sorted(found, key=lambda run: (run.started_at, run.id))
 
 

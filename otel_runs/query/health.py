@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 
 from otel_runs.query.changes import OPEN_STATUSES
 from otel_runs.query.relations import v_runs
@@ -13,8 +13,6 @@ from otel_runs.store.tables import model_runs
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
-
-    from sqlalchemy import Connection, Select
 
     from otel_runs.store.engine import Database
 
@@ -54,15 +52,16 @@ class EarlyStep(NamedTuple):
     above_started_at: datetime
 
 
+_RUNS: Final[Select[tuple[object, ...]]] = select(*(v_runs.c[field] for field in RunHealth._fields))
+
+
 def newest_runs(database: Database) -> list[RunHealth]:
     """The newest runs, the newest first.
 
     Raises:
         StoreError: the database could not be read.
     """
-    columns = v_runs.c
-    with database.read() as connection:
-        return _runs(connection, _runs_asked().order_by(columns.started_at.desc(), columns.id.desc()).limit(NEWEST))
+    return _runs(database, _RUNS.order_by(v_runs.c.started_at.desc(), v_runs.c.id.desc()).limit(NEWEST))
 
 
 def open_runs(database: Database) -> list[RunHealth]:
@@ -71,10 +70,7 @@ def open_runs(database: Database) -> list[RunHealth]:
     Raises:
         StoreError: the database could not be read.
     """
-    columns = v_runs.c
-    wanted = _runs_asked().where(columns.status.in_(OPEN_STATUSES)).order_by(columns.started_at).limit(FOUND)
-    with database.read() as connection:
-        return _runs(connection, wanted)
+    return _runs(database, _RUNS.where(v_runs.c.status.in_(OPEN_STATUSES)).order_by(v_runs.c.started_at).limit(FOUND))
 
 
 def early_steps(database: Database, run_ids: Iterable[str]) -> list[EarlyStep]:
@@ -113,9 +109,6 @@ def early_steps(database: Database, run_ids: Iterable[str]) -> list[EarlyStep]:
         ]
 
 
-def _runs_asked() -> Select[tuple[object, ...]]:
-    return select(*(v_runs.c[field] for field in RunHealth._fields))
-
-
-def _runs(connection: Connection, wanted: Select[tuple[object, ...]]) -> list[RunHealth]:
-    return [RunHealth._make(row) for row in connection.execute(wanted)]
+def _runs(database: Database, wanted: Select[tuple[object, ...]]) -> list[RunHealth]:
+    with database.read() as connection:
+        return [RunHealth._make(row) for row in connection.execute(wanted)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sqlalchemy import case, func, select
 
 from otel_runs.query.relations import v_runs
-from otel_runs.query.runs import run_from_row
+from otel_runs.query.runs import read_runs
 from otel_runs.query.tree import ids_below
 from otel_runs.records import TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES
 from otel_runs.store.tables import model_runs
@@ -97,12 +97,12 @@ def get_progress(database: Database, run_id: str) -> Progress | None:
         StoreError: the database could not be read.
     """
     with database.read() as connection:
-        row = connection.execute(select(*v_runs.c).where(v_runs.c.id == run_id)).first()
-        if row is None:
+        found = read_runs(connection, select(*v_runs.c).where(v_runs.c.id == run_id))
+        if not found:
             return None
         ended, seen = _count(connection, run_id)
         running = _running_steps(connection, run_id) if seen > ended else []
-    return Progress(run_from_row(row), ended, seen, running)
+    return Progress(found[0], ended, seen, running)
 
 
 def expectation(database: Database, run: StoredRun) -> Expectation:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select, Tuple
+    from sqlalchemy import ColumnElement, Connection, Select, Tuple
 
     from otel_runs.store.engine import Database
 
@@ -73,7 +73,7 @@ def list_runs(
     columns = (v_runs.c.started_at, v_runs.c.id)
     wanted = wanted.order_by(*(column.asc() if upwards else column.desc() for column in columns)).limit(limit)
     with database.read() as connection:
-        page = _runs(connection, wanted)
+        page = read_runs(connection, wanted)
     return page[::-1] if upwards else page
 
 
@@ -96,7 +96,7 @@ def get_run(database: Database, id_or_prefix: str) -> StoredRun:
     asked = id_or_prefix.strip()
     with database.read() as connection:
         for condition in _meanings(asked):
-            found = _runs(connection, _first_runs.where(condition))
+            found = read_runs(connection, _first_runs.where(condition))
             if len(found) == 1:
                 return found[0]
             if found:
@@ -133,13 +133,9 @@ def list_values(database: Database, column: Literal["name", "environment"]) -> l
         return list(connection.scalars(select(values).distinct().order_by(values)))
 
 
-def run_from_row(row: Row[tuple[object, ...]]) -> StoredRun:
-    """A run from a row that holds the columns of ``v_runs`` in their order."""
-    return StoredRun._make(row)
-
-
-def _runs(connection: Connection, wanted: Select[tuple[object, ...]]) -> list[StoredRun]:
-    return [run_from_row(row) for row in connection.execute(wanted)]
+def read_runs(connection: Connection, wanted: Select[tuple[object, ...]]) -> list[StoredRun]:
+    """The runs of a SELECT that names the columns of ``v_runs`` in their order."""
+    return [StoredRun._make(row) for row in connection.execute(wanted)]
 
 
 def _bound(cursor: Cursor) -> Tuple:

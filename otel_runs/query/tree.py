@@ -8,7 +8,7 @@ from sqlalchemy import case, func, select
 
 from otel_runs.query.relations import v_model_runs, v_runs
 from otel_runs.query.results import RunTree, StoredModelRun
-from otel_runs.query.runs import run_from_row
+from otel_runs.query.runs import read_runs
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Select
@@ -31,7 +31,7 @@ def get_run_tree(database: Database, run: StoredRun, *, limit: int | None = None
     """
     ids = ids_below(run.id)
     with database.read() as connection:
-        nested = [run_from_row(row) for row in connection.execute(_nested_runs(ids, run.id).limit(limit))]
+        nested = read_runs(connection, _nested_runs(ids, run.id).limit(limit))
         model_runs = [StoredModelRun._make(row) for row in connection.execute(_model_runs(ids).limit(limit))]
         # Only a full page can have left something out; counting is spared where none is.
         full = limit in (len(nested), len(model_runs))
