@@ -366,8 +366,8 @@ class Settlement:
     def _look_again(self) -> None:
         """Refuse what looked new if it is not.
 
-        Only now, behind the lock, is this sure: rows of a keyed run that came from another process stand alone, without
-        a row of the trace's root run.
+        Only now, behind the lock, is this sure: rows and links of a keyed run that came from another process stand
+        alone, without a row of the trace's root run.
         """
         new = [trace.trace_id for trace in self._traces if trace.root_run not in self._stored]
         met = self._writer.traces_with_rows(new) if new else []

@@ -30,6 +30,9 @@ they are found by an index of their own (tables.py), which is used only where th
 _PADDED_ID: Final = "substr(m.id, 1, 18) = '00000000-0000-0000'"
 """Its id is computed from the trace; not that of a run with a key, which may name the same trace."""
 
+_TABLES_OF_TRACES: Final = ("model_runs", "span_links")
+"""What of a trace may stand without a row of its root run, which a writer would have locked."""
+
 _ONE_BY_ONE: Final = "OFFSET 0"
 """At the end of a subquery: PostgreSQL then looks each trace up by itself. It would rather join by the id of the trace,
 which has no index, and read the whole table for that (bench/growing.py: half the speed after a million rows)."""
@@ -74,7 +77,7 @@ class Bulk(ABC):
 
     @abstractmethod
     def traces_with_rows(self, *, padded: bool) -> str:
-        """A SELECT of those of ``ids``, trace ids, that have a model run."""
+        """A SELECT of those of ``ids``, trace ids, that have a model run or a link."""
 
     @abstractmethod
     def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
@@ -131,9 +134,10 @@ class SqliteBulk(Bulk):
         return f"SELECT {_named(columns)} FROM json_each(?) AS p CROSS JOIN {table} AS m WHERE {where}"
 
     def traces_with_rows(self, *, padded: bool) -> str:
-        """One look-up for each."""
+        """One look-up for each in each table."""
         where = self._of_trace(padded=padded)
-        return f"SELECT p.value FROM json_each(?) AS p WHERE EXISTS (SELECT 1 FROM model_runs AS m WHERE {where})"
+        found = [f"EXISTS (SELECT 1 FROM {table} AS m WHERE {where})" for table in _TABLES_OF_TRACES]
+        return f"SELECT p.value FROM json_each(?) AS p WHERE {' OR '.join(found)}"
 
     def forget(self, connection: Connection) -> None:
         """Nothing was made."""
@@ -207,9 +211,10 @@ class PostgresBulk(Bulk):
         return f"SELECT {_named(columns)} FROM unnest(%s::text[]) AS p(value) CROSS JOIN LATERAL ({rows}) AS m"
 
     def traces_with_rows(self, *, padded: bool) -> str:
-        """One look-up for each."""
-        rows = f"SELECT 1 FROM model_runs AS m WHERE {self._of_trace(padded=padded)} {_ONE_BY_ONE}"
-        return f"SELECT p.value FROM unnest(%s::text[]) AS p(value) WHERE EXISTS ({rows})"
+        """One look-up for each in each table."""
+        where = f"{self._of_trace(padded=padded)} {_ONE_BY_ONE}"
+        found = [f"EXISTS (SELECT 1 FROM {table} AS m WHERE {where})" for table in _TABLES_OF_TRACES]
+        return f"SELECT p.value FROM unnest(%s::text[]) AS p(value) WHERE {' OR '.join(found)}"
 
     def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Waits for a writer that inserts the same key; if it commits, its row stands."""

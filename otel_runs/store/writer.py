@@ -155,7 +155,7 @@ class Writer:
         return bool(self._read(sql, (run_id, *self._bulk.ids(besides))))
 
     def traces_with_rows(self, trace_ids: Sequence[str]) -> list[str]:
-        """Those of the traces that have a model run."""
+        """Those of the traces that have a model run, or a link."""
         return [
             row[0]
             for ids, padded in _by_padding(trace_ids)

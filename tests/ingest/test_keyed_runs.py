@@ -138,3 +138,9 @@ def test_totals_of_other_traces_are_counted_once_across_spans_without_a_row(data
     inner = span(3, 2, attributes={key.KIND: "run", **cost})
     for _ in in_every_order(database, [part(0), around, between, inner], [part(1)]):
         assert nightly(database)["cost_usd"] == 0.1  # the step repeats what the run inside it cost
+
+
+def test_trace_of_which_only_a_span_without_a_row_is_in_it_finds_that_one_again(database: Database) -> None:
+    batches = [span(2, 1, kind="CLIENT", attributes=KEYED)], [span(0), span(3, 2)], [span(1, 0)]
+    for _ in in_every_order(database, *batches):
+        assert stored_step(database, row_id(3))["parent_id"] == row_id(1)
