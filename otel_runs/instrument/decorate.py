@@ -11,7 +11,7 @@ import inspect
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_runs.errors import InstrumentError
@@ -242,11 +242,9 @@ def _resumed(opened: _Opened, generator: Generator[Any, Any, Any]) -> Generator[
                 generator.close()
             raise
         except BaseException as exc:  # noqa: BLE001  the generator is to have it, whatever it is
-            thrown = exc
-            resume = lambda thrown=thrown: generator.throw(thrown)  # type: ignore[misc]  # noqa: E731  as below
+            resume = partial(generator.throw, exc)
         else:
-            # A lambda's default holds what the name means now, and cannot be annotated.
-            resume = generator.__next__ if sent is None else lambda sent=sent: generator.send(sent)  # type: ignore[misc]
+            resume = generator.__next__ if sent is None else partial(generator.send, sent)
 
 
 def _async_generator_wrapper(
@@ -273,9 +271,9 @@ def _async_generator_wrapper(
                         await generator.aclose()
                     raise
                 except BaseException as exc:  # noqa: BLE001  the generator is to have it, whatever it is
-                    resume = _throwing(generator, exc)
+                    resume = partial(generator.athrow, exc)
                 else:
-                    resume = generator.__anext__ if sent is None else _sending(generator, sent)
+                    resume = generator.__anext__ if sent is None else partial(generator.asend, sent)
         except BaseException as exc:
             if not opened.end(exc):
                 raise
@@ -283,11 +281,3 @@ def _async_generator_wrapper(
             opened.end()
 
     return generate
-
-
-def _throwing(generator: AsyncGenerator[Any, Any], exc: BaseException) -> Callable[[], Awaitable[Any]]:
-    return lambda: generator.athrow(exc)
-
-
-def _sending(generator: AsyncGenerator[Any, Any], sent: object) -> Callable[[], Awaitable[Any]]:
-    return lambda: generator.asend(sent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NoReturn, SupportsFloat, SupportsIndex
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _NOTHING: Final = Context()
 
 
-class Handle:
+class Handle(ABC):
     """One run or step while it is open. Made by ``run``, ``step`` and ``model``, not by hand."""
 
     __slots__ = ("_context", "_outer_run", "_skipped", "_stamps", "_token", "name", "span")
@@ -156,9 +157,9 @@ class Handle:
         except Exception as failure:  # noqa: BLE001  as above; a processor of somebody else's
             problem("end", f"{self.name}: its span could not be ended: {failure!r}.", failure)
 
+    @abstractmethod
     def _count(self) -> None:
         """Keep the account of the run."""
-        raise NotImplementedError
 
 
 class RunHandle(Handle):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from statistics import median
 
 from hypothesis import given
@@ -119,11 +119,12 @@ def test_step_is_expected_to_take_the_median_of_its_last_successes_in_the_enviro
 
 
 def a_run(started_at: datetime, heartbeat_at: datetime | None = None) -> StoredRun:
-    nothing = dict.fromkeys(StoredRun._fields)
-    return StoredRun(**{**nothing, "started_at": started_at, "heartbeat_at": heartbeat_at})  # type: ignore[arg-type]
+    nothing = StoredRun._make([None] * len(StoredRun._fields))
+    return nothing._replace(started_at=started_at, heartbeat_at=heartbeat_at)
 
 
-moments = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)).map(lambda time: time.astimezone())  # noqa: DTZ001
+BOUNDS = datetime(2020, 1, 1), datetime(2030, 1, 1)  # noqa: DTZ001  hypothesis takes no others
+moments = st.datetimes(*BOUNDS, timezones=st.just(UTC))
 
 
 @given(started=moments, heartbeat=st.none() | moments, step=moments, now=moments, usual=st.none() | st.floats(0, 1e9))
