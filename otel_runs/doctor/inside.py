@@ -66,9 +66,9 @@ class _Inspection:
                 self._count_root(tracer, name, span)
             return span
 
-        sdk.TracerProvider.__init__ = making  # type: ignore[method-assign,assignment]
+        sdk.TracerProvider.__init__ = making  # type: ignore[method-assign,assignment]  # to stand in for it is the point
         trace.set_tracer_provider = setting
-        sdk.Tracer.start_span = starting  # type: ignore[method-assign,assignment]
+        sdk.Tracer.start_span = starting  # type: ignore[method-assign,assignment]  # as above
 
     def _count_root(self, tracer: sdk.Tracer, name: str, span: trace.Span) -> None:
         whose = id(tracer.span_processor)

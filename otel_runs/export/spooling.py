@@ -99,7 +99,7 @@ def spools_of_endpoints() -> list[Spool]:
 
 def _parent(asked: str | None) -> Path:
     """Where the spools are that are not beside their database."""
-    return Path(os.path.abspath(Path(asked).expanduser())) if asked else default_file(SPOOL)  # noqa: PTH100  no links
+    return Path(os.path.abspath(Path(asked).expanduser())) if asked else default_file(SPOOL)  # noqa: PTH100  links kept
 
 
 def _spool_in(folder: Path) -> Spool:

@@ -144,7 +144,7 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 if sys.platform == "win32":
 
-    def _lock(descriptor: int) -> bool:  # noqa: ARG001  as elsewhere
+    def _lock(descriptor: int) -> bool:  # noqa: ARG001  as the other _lock
         """Nothing to do: an open file cannot be deleted there, and to replay a file twice changes nothing."""
         return True
 

@@ -91,7 +91,7 @@ def _no_access(path: Path, exc: OSError) -> StoreAccessError:
 if sys.platform == "win32":
 
     @contextmanager
-    def _folder_lock(folder: Path) -> Iterator[None]:  # noqa: ARG001  as elsewhere
+    def _folder_lock(folder: Path) -> Iterator[None]:  # noqa: ARG001  as the other _folder_lock
         """Nothing: an open file cannot be deleted there, and SQLite's own locks do for the rest."""
         yield
 
