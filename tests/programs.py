@@ -33,8 +33,8 @@ class Programs:
     def environ(self, given: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of a program: that of the machine without settings for OpenTelemetry, and what is given."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "COV_"))}
-        # A machine that is busy with other tests may take longer for an import than the default allows.
-        return kept | {"OTEL_RUNS_FLUSH_TIMEOUT": "60"} | dict(given or {})
+        # A machine that is busy with other tests may take longer for an import than the defaults allow.
+        return kept | {"OTEL_RUNS_FLUSH_TIMEOUT": "60", "OTEL_RUNS_SIGNAL_TIMEOUT": "30"} | dict(given or {})
 
     def python(
         self, code: str, *arguments: str, environ: Mapping[str, str] | None = None, timeout: float = TIMEOUT

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import sqlite3
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -248,17 +246,10 @@ print(sorted(sys.modules.keys() - Watched.loaded))
     assert names(programs) == ["run", "step"]
 
 
-@pytest.fixture
-def silent_server() -> Iterator[int]:
-    """The port of a server that accepts connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0), backlog=16) as server:
-        yield server.getsockname()[1]
-
-
 def test_a_database_that_never_answers_delays_the_end_by_the_flush_timeout_only(
-    programs: Programs, silent_server: int
+    programs: Programs, silent_database: str
 ) -> None:
-    program = HEAD.replace("runs.db", f"postgresql://nobody@127.0.0.1:{silent_server}/none?connect_timeout=60")
+    program = HEAD.replace("runs.db", silent_database)
     started = time.monotonic()
 
     done = programs.python(
@@ -288,14 +279,14 @@ def test_a_locked_database_delays_the_end_by_the_flush_timeout_only(programs: Pr
     assert "1 spans are not stored in time" in done.stderr
 
 
-def test_two_hanging_exporters_share_one_flush_timeout(programs: Programs, silent_server: int) -> None:
-    database = f"postgresql://nobody@127.0.0.1:{silent_server}/none?connect_timeout=60"
-
+def test_two_hanging_exporters_share_one_flush_timeout(
+    programs: Programs, silent_server: int, silent_database: str
+) -> None:
     done = programs.python(
         f"""
         import time, otel_runs
         from opentelemetry import trace
-        otel_runs.configure({database!r}, otlp_endpoint="http://127.0.0.1:{silent_server}")
+        otel_runs.configure({silent_database!r}, otlp_endpoint="http://127.0.0.1:{silent_server}")
         with trace.get_tracer("t").start_as_current_span("a"): pass
         print(time.time(), flush=True)
         """,
