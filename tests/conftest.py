@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import URL, make_url
 
 from otel_runs.store.engine import Database, open_database
-from tests.servers.missing import ServerMissingError, skip_or_fail
+from tests.servers.missing import ServerMissingError, needed, skip_or_fail
 from tests.servers.postgres import VERSIONS, PostgresServer
 
 _POSTGRESES = [f"postgres{version}" for version in VERSIONS]
@@ -59,6 +59,15 @@ def server_url() -> Iterator[Callable[[str], str]]:
     yield url_or_skip
     for server in started:
         server.stop()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server that the test may stop or kill. It waits for the disk, as PostgreSQL does by default."""
+    with needed():
+        server = PostgresServer(18, fsync=True)
+    yield server
+    server.stop()
 
 
 @contextmanager

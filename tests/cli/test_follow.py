@@ -16,7 +16,7 @@ from otel_runs.store.engine import Database, open_database
 from tests.cli.test_process import OTEL_RUNS
 from tests.programs import Programs
 from tests.query.rows import Rows
-from tests.servers.missing import ServerMissingError, skip_or_fail
+from tests.servers.missing import needed
 from tests.servers.postgres import PostgresServer
 
 SECONDS = 60
@@ -129,10 +129,8 @@ def test_file_that_goes_away_and_comes_back_is_told_of_once(tmp_path: Path) -> N
 
 
 def test_server_that_goes_away_and_comes_back_is_told_of_once() -> None:
-    try:
+    with needed():
         server = PostgresServer(16)
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
     try:
         with open_database(server.url) as database:
             run = Rows(database).run(1, seconds=None)

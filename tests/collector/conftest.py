@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -13,25 +12,12 @@ from tests.programs import Programs
 from tests.servers.collector import Collector
 from tests.servers.jaeger import Jaeger
 from tests.servers.kafka import Kafka
-from tests.servers.missing import ServerMissingError, skip_or_fail
 from tests.servers.serve import Serve
-from tests.servers.service import Service
+from tests.servers.service import running
 
 StartCollector = Callable[..., Collector]
 StartServe = Callable[..., Serve]
 StartProduction = Callable[..., Collector]
-_S = TypeVar("_S", bound=Service)
-
-
-def started(stack: ExitStack, make: Callable[[], _S]) -> _S:
-    """A running server that ends with the stack."""
-    try:
-        server = make()
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
-    stack.callback(server.stop)
-    server.start()
-    return server
 
 
 @pytest.fixture
@@ -40,7 +26,7 @@ def start_collector() -> Iterator[StartCollector]:
     with ExitStack() as stack:
 
         def start(*configs: str, environ: Mapping[str, str]) -> Collector:
-            return started(stack, lambda: Collector(*configs, environ=environ))
+            return stack.enter_context(running(lambda: Collector(*configs, environ=environ)))
 
         yield start
 
@@ -51,7 +37,7 @@ def start_serve() -> Iterator[StartServe]:
     with ExitStack() as stack:
 
         def start(database: str | None = None, *, guarded: bool = False) -> Serve:
-            return started(stack, lambda: Serve(database, guarded=guarded))
+            return stack.enter_context(running(lambda: Serve(database, guarded=guarded)))
 
         yield start
 
@@ -63,14 +49,14 @@ def serve(start_serve: StartServe) -> Serve:
 
 @pytest.fixture(scope="session")
 def jaeger() -> Iterator[Jaeger]:
-    with ExitStack() as stack:
-        yield started(stack, Jaeger)
+    with running(Jaeger) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Kafka]:
-    with ExitStack() as stack:
-        yield started(stack, Kafka)
+    with running(Kafka) as server:
+        yield server
 
 
 @pytest.fixture

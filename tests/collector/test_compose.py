@@ -22,7 +22,7 @@ from tests.project.documents import ROOT
 from tests.servers.builds import LOCKS
 from tests.servers.collector import CONFIGS
 from tests.servers.jaeger import Jaeger
-from tests.servers.missing import ServerMissingError, skip_or_fail
+from tests.servers.missing import needed
 from tests.servers.postgres import VERSIONS, PostgresServer
 
 SERVICES = ["collector", "jaeger", "otel-runs", "postgres"]
@@ -31,10 +31,8 @@ PINNED = re.compile(r"[a-z0-9./-]+:\d+(\.\d+)+(-[a-z0-9.-]+)?")
 
 @pytest.fixture(scope="module")
 def whole() -> dict[str, Any]:
-    try:
+    with needed():
         return composition()
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
 
 
 def images_of(service: dict[str, Any]) -> Iterator[str]:
@@ -97,10 +95,8 @@ def test_what_must_stay_is_in_named_volumes(whole: dict[str, Any]) -> None:
 
 
 def test_password_can_be_set_and_the_one_for_this_machine_is_then_nowhere() -> None:
-    try:
+    with needed():
         theirs = json.dumps(composition({"POSTGRES_PASSWORD": "theirs"}))
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
 
     assert theirs.count("theirs") == 2
     assert "local-only" not in theirs
@@ -136,10 +132,8 @@ def test_health_check_of_otel_runs_tells_a_server_that_is_ready_from_one_that_is
 @pytest.fixture
 def postgres(whole: dict[str, Any]) -> Iterator[PostgresServer]:
     """The database of the file, made as its image makes it."""
-    try:
+    with needed():
         server = PostgresServer(18)
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
     environ = whole["services"]["postgres"]["environment"]
     with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as connection:
         user, database, password = (environ[f"POSTGRES_{what}"] for what in ("USER", "DB", "PASSWORD"))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers.builds import built
 from tests.servers.collector import CONFIGS, validate
-from tests.servers.missing import ServerMissingError, skip_or_fail
+from tests.servers.missing import needed
 
 WHOLE = ["local.yaml", "production.yaml", "kafka.yaml"]
 ADDED = ["filter-noise.yaml", "redact-prompts.yaml"]
@@ -30,11 +30,9 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _servers() -> None:
-    try:
+    with needed():
         built("collector")
         built("jaeger")
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ Collector has acknowledged and lost would be missing in the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -16,7 +15,6 @@ from tests.collector.history import wait_for_all
 from tests.collector.spans import Sending, Traces
 from tests.servers.collector import Collector
 from tests.servers.jaeger import Jaeger
-from tests.servers.missing import ServerMissingError, skip_or_fail
 from tests.servers.postgres import PostgresServer
 from tests.servers.serve import Serve
 
@@ -78,42 +76,39 @@ def test_killed_server_has_everything_once_it_is_back(
     wait_for_all(serve.database, traces, seconds=SECONDS)
 
 
-@pytest.fixture
-def postgres() -> Iterator[PostgresServer]:
-    """A server of the test's own that keeps what it has committed, as in production."""
-    try:
-        server = PostgresServer(18, fsync=True)
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
-    yield server
-    server.stop()
-
-
 def test_killed_database_has_everything_once_it_is_back(
-    start_collector: StartCollector, start_serve: StartServe, jaeger: Jaeger, postgres: PostgresServer, traces: Traces
+    start_collector: StartCollector,
+    start_serve: StartServe,
+    jaeger: Jaeger,
+    own_postgres: PostgresServer,
+    traces: Traces,
 ) -> None:
-    serve = start_serve(postgres.url)
+    serve = start_serve(own_postgres.url)
     collector = start_collector("local.yaml", environ={"RUNS_OTLP_GRPC": serve.grpc, "JAEGER_OTLP_GRPC": jaeger.grpc})
     sending = flood(collector, traces)
     sending.wait_for(SOME)
-    postgres.crash()
+    own_postgres.crash()
     sending.wait_for(SOME)
-    postgres.restart()
+    own_postgres.restart()
     sending.finish()
 
     wait_for_all(serve.database, traces, seconds=SECONDS)
 
 
 def test_database_server_and_collector_killed_one_after_another_lose_nothing_that_was_acknowledged(
-    start_collector: StartCollector, start_serve: StartServe, jaeger: Jaeger, postgres: PostgresServer, traces: Traces
+    start_collector: StartCollector,
+    start_serve: StartServe,
+    jaeger: Jaeger,
+    own_postgres: PostgresServer,
+    traces: Traces,
 ) -> None:
-    serve = start_serve(postgres.url, guarded=True)
+    serve = start_serve(own_postgres.url, guarded=True)
     collector = start_collector("production.yaml", environ=environ_of_production(serve, jaeger.grpc))
     sending = flood(collector, traces)
-    for kill in (postgres.crash, serve.kill, collector.kill):
+    for kill in (own_postgres.crash, serve.kill, collector.kill):
         sending.wait_for(SOME)
         kill()
-    postgres.restart()
+    own_postgres.restart()
     serve.start()
     collector.start()
     sending.finish()

@@ -13,14 +13,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.collector.conftest import started
 from tests.programs import Programs
 from tests.project.documents import ROOT, Mark, blocks_of, same_output
 from tests.servers.builds import built
 from tests.servers.jaeger import spans_at
-from tests.servers.missing import ServerMissingError, skip_or_fail
+from tests.servers.missing import needed
 from tests.servers.ports import free_port
-from tests.servers.service import Service, is_ok
+from tests.servers.service import Service, is_ok, running
 from tests.waiting import wait_until
 
 SERVERS, PIPELINE, SHOWN, BACK = [
@@ -61,11 +60,9 @@ def clone(tmp_path: Path) -> Path:
     """What of a clone the page speaks of, and the programs that its reader has installed."""
     (tmp_path / "collector-config").symlink_to(ROOT / "collector-config")
     (tmp_path / "programs").mkdir()
-    try:
+    with needed():
         (tmp_path / "programs/otelcol-contrib").symlink_to(built("collector"))
         (tmp_path / "programs/jaeger").symlink_to(built("jaeger"))
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
     (tmp_path / "pipeline.py").write_text(SOURCE)
     return tmp_path
 
@@ -102,7 +99,7 @@ def _servers(clone: Path, environ: dict[str, str], here: Callable[[str], str]) -
     healths = {"RUNS_OTLP_HTTP": "/readyz", "JAEGER_HEALTH": "/status", "COLLECTOR_HEALTH": "/"}
     with ExitStack() as stack:
         for line, (name, path) in zip(here(SERVERS).splitlines(), healths.items(), strict=True):
-            started(stack, partial(Line, line, clone, environ, f"http://{environ[name]}{path}"))
+            stack.enter_context(running(partial(Line, line, clone, environ, f"http://{environ[name]}{path}")))
         yield
 
 

@@ -28,7 +28,7 @@ from otel_runs.export.sampling import RecordingSampler, record_unsampled
 from otel_runs.store.engine import open_database
 from tests.programs import Programs
 from tests.servers.jaeger import Jaeger
-from tests.servers.missing import ServerMissingError, skip_or_fail
+from tests.servers.service import running
 from tests.waiting import wait_until
 
 RUNS = 100
@@ -250,15 +250,8 @@ print(otel_runs.stats().spans_received)
 
 @pytest.fixture(scope="module")
 def jaeger() -> Iterator[Jaeger]:
-    try:
-        server = Jaeger()
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
-    try:
-        server.start()
+    with running(Jaeger) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize(

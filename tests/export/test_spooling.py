@@ -27,7 +27,6 @@ from otel_runs.spool import files
 from otel_runs.spool.status import Status, status
 from otel_runs.store.engine import open_database
 from tests.programs import Programs, otel_runs_command
-from tests.servers.missing import ServerMissingError, skip_or_fail
 from tests.servers.postgres import PostgresServer
 from tests.waiting import wait_until
 
@@ -61,18 +60,6 @@ def _in_a_project_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """The spool of a database on a server is in the project's folder."""
     (tmp_path / ".otel_runs").mkdir()
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def own_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL server that the test may stop."""
-    try:
-        server = PostgresServer(18, fsync=True)  # what is committed survives its crash
-    except ServerMissingError as exc:
-        skip_or_fail(f"missing: {exc}")
-        raise
-    yield server
-    server.stop()
 
 
 @pytest.fixture
@@ -190,28 +177,28 @@ with trace.get_tracer("t").start_as_current_span(sys.argv[1]):
     assert status_of(file).files == 0
 
 
-def test_a_postgres_that_is_stopped_and_started_again_misses_nothing(own_server: PostgresServer) -> None:
-    exporter = RunsSpanExporter(own_server.url, retry_seconds=0.2)
+def test_a_postgres_that_is_stopped_and_started_again_misses_nothing(own_postgres: PostgresServer) -> None:
+    exporter = RunsSpanExporter(own_postgres.url, retry_seconds=0.2)
     exporter.export(spans_of("before"))
-    own_server.crash()
+    own_postgres.crash()
     for number in range(20):
         exporter.export(spans_of(f"during {number}"))
-    assert status_of(own_server.url).spans == 20
-    own_server.restart()
-    wait_until(lambda: status_of(own_server.url).files == 0, what="the replay")
+    assert status_of(own_postgres.url).spans == 20
+    own_postgres.restart()
+    wait_until(lambda: status_of(own_postgres.url).files == 0, what="the replay")
     exporter.export(spans_of("after"))
     exporter.shutdown()
 
-    assert names_in(own_server.url) == {"before", "after", *(f"during {number}" for number in range(20))}
+    assert names_in(own_postgres.url) == {"before", "after", *(f"during {number}" for number in range(20))}
 
 
 def test_a_wrong_password_is_an_outage_too_and_stays_out_of_names_and_files(
-    own_server: PostgresServer, tmp_path: Path
+    own_postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    with psycopg.connect(own_server.url.replace("+psycopg", ""), autocommit=True) as connection:
+    with psycopg.connect(own_postgres.url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute("CREATE ROLE needs_password LOGIN SUPERUSER PASSWORD 'right-secret'")
     wrong, right = (
-        make_url(own_server.url)
+        make_url(own_postgres.url)
         .set(username="needs_password", password=f"{which}-secret")
         .render_as_string(hide_password=False)
         for which in ("wrong", "right")

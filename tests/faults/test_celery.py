@@ -14,8 +14,8 @@ from tests.databases import one_of_each_kind
 from tests.faults.history import names
 from tests.programs import Programs
 from tests.servers.kept import KeptServer
-from tests.servers.missing import ServerMissingError, skip_or_fail
 from tests.servers.redis import Redis
+from tests.servers.service import running
 
 pytest.importorskip("celery")
 
@@ -53,13 +53,8 @@ print(len({{result.get(timeout=50) for result in results}}), "processes")
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[Redis]:
-    try:
-        server = Redis()
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
-    server.start()
-    yield server
-    server.stop()
+    with running(Redis) as server:
+        yield server
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -14,23 +14,11 @@ from tests.faults.amounts import amount
 from tests.faults.history import names
 from tests.faults.steered import Steered
 from tests.programs import Programs
-from tests.servers.missing import ServerMissingError, skip_or_fail
 from tests.servers.postgres import PostgresServer
 
 LOCKED_SECONDS: Final = amount("OTEL_RUNS_TEST_LOCKED", here=3, in_ci_=30)
 
 Act = Callable[[PostgresServer], None]
-
-
-@pytest.fixture
-def postgres() -> Iterator[PostgresServer]:
-    """A server of its own, because it is stopped; one that waits for the disk, as PostgreSQL does by default."""
-    try:
-        server = PostgresServer(18, fsync=True)
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
-    yield server
-    server.stop()
 
 
 @pytest.mark.parametrize(
@@ -39,42 +27,42 @@ def postgres() -> Iterator[PostgresServer]:
     ids=["stopped and started", "killed and recovered"],
 )
 def test_database_that_goes_away_and_comes_back_under_a_pipeline_has_every_step(
-    programs: Programs, postgres: PostgresServer, away: Act, back: Act
+    programs: Programs, own_postgres: PostgresServer, away: Act, back: Act
 ) -> None:
-    with Steered(programs, postgres.url) as pipeline:
+    with Steered(programs, own_postgres.url) as pipeline:
         pipeline.work()
         pipeline.flush()
         confirmed = pipeline.steps
-        away(postgres)
+        away(own_postgres)
         pipeline.work()
         pipeline.await_failure()
         pipeline.work()
-        back(postgres)
-        assert Counter(f"step {number}" for number in range(confirmed)) <= names(postgres.url)
+        back(own_postgres)
+        assert Counter(f"step {number}" for number in range(confirmed)) <= names(own_postgres.url)
         pipeline.work()
         print(pipeline.end())
     pipeline.replay()
 
-    assert names(postgres.url) == pipeline.names
+    assert names(own_postgres.url) == pipeline.names
 
 
 def test_frozen_database_delays_no_step_and_has_all_of_them_when_it_thaws(
-    programs: Programs, postgres: PostgresServer
+    programs: Programs, own_postgres: PostgresServer
 ) -> None:
-    with Steered(programs, postgres.url) as pipeline:
+    with Steered(programs, own_postgres.url) as pipeline:
         pipeline.work()
         pipeline.flush()
-        postgres.freeze()
+        own_postgres.freeze()
         try:
             pipeline.work()
             pipeline.await_hanging()
             pipeline.work()
         finally:
-            postgres.thaw()
+            own_postgres.thaw()
         print(pipeline.end())
     pipeline.replay()
 
-    assert names(postgres.url) == pipeline.names
+    assert names(own_postgres.url) == pipeline.names
 
 
 def test_sqlite_locked_by_another_process_has_every_step_when_it_is_free(programs: Programs) -> None:

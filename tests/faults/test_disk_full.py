@@ -14,7 +14,7 @@ from tests.faults.history import names
 from tests.faults.small_disk import SmallDisk, small_disk
 from tests.faults.steered import Steered
 from tests.programs import Programs
-from tests.servers.missing import ServerMissingError, skip_or_fail
+from tests.servers.missing import needed
 from tests.servers.postgres import PostgresServer
 
 
@@ -33,10 +33,8 @@ def url_on_disk(request: pytest.FixtureRequest, disk: SmallDisk) -> Iterator[str
     if request.param == "sqlite":
         yield f"sqlite:///{disk.folder / 'runs.db'}"
         return
-    try:
+    with needed():
         server = PostgresServer(18)
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
     try:
         yield _on_tablespace(server, disk.folder)
     finally:

@@ -20,7 +20,7 @@ from tests.programs import Programs, otel_runs_command
 from tests.server.requests import names_in, new_request
 from tests.server.running import PROTOBUF, SECONDS, TRACES, ServerProcess, failure_of
 from tests.servers.certificates import Certificate, new_certificate
-from tests.servers.missing import ServerMissingError, skip_or_fail
+from tests.servers.missing import needed
 
 
 def serve(programs: Programs, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -150,10 +150,8 @@ def test_address_that_others_reach_is_warned_of_unless_there_are_a_token_and_tls
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Certificate:
-    try:
+    with needed():
         return new_certificate(tmp_path)
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
 
 
 def test_both_ports_speak_tls_with_the_given_certificate(programs: Programs, certificate: Certificate) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Never
 
 import pytest
@@ -10,6 +12,15 @@ import pytest
 
 class ServerMissingError(Exception):
     """The server cannot be had on this machine; the message says why, and what to do."""
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """A block in which a test makes its servers: it ends the test where one of them cannot be had."""
+    try:
+        yield
+    except ServerMissingError as exc:
+        skip_or_fail(str(exc))
 
 
 def skip_or_fail(reason: str) -> Never:

@@ -7,12 +7,15 @@ import ssl
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from typing import TypeVar
 from urllib.request import urlopen
 
 from tests.servers.kept import KeptServer
+from tests.servers.missing import needed
 
 _START_SECONDS = 60
 
@@ -90,3 +93,18 @@ def is_ok(url: str, trusted: ssl.SSLContext | None = None) -> bool:
             return bool(response.status == 200)
     except (OSError, HTTPException):
         return False
+
+
+_S = TypeVar("_S", bound=Service)
+
+
+@contextmanager
+def running(make: Callable[[], _S]) -> Iterator[_S]:
+    """A server that runs until the end of the block; without it the test ends here."""
+    with needed():
+        server = make()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.servers.kept import KeptServer
-from tests.servers.missing import ServerMissingError, skip_or_fail
+from tests.servers.missing import ServerMissingError, needed
 from tests.servers.postgres import PostgresServer
 from tests.waiting import wait_until
 
@@ -67,28 +67,21 @@ def test_killed_server_keeps_its_folder_and_its_log_for_the_next_start(tmp_path:
     assert (folder / "server.log").read_text() == "up\nup\n"
 
 
-def test_killed_postgresql_has_what_it_has_committed_when_it_is_back() -> None:
-    try:
-        server = PostgresServer(18, fsync=True)
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
-    url = server.url.replace("+psycopg", "")
+def test_killed_postgresql_has_what_it_has_committed_when_it_is_back(own_postgres: PostgresServer) -> None:
+    url = own_postgres.url.replace("+psycopg", "")
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
-    server.crash()
+    own_postgres.crash()
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url)
-    server.restart()
+    own_postgres.restart()
     with psycopg.connect(url) as connection:
         assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
-    server.stop()
 
 
 def test_postgresql_with_fsync_is_to_be_had() -> None:
-    try:
+    with needed():
         server = PostgresServer(18, fsync=True)
-    except ServerMissingError as exc:
-        skip_or_fail(str(exc))
     with psycopg.connect(server.url.replace("+psycopg", "")) as connection:
         assert connection.execute("SHOW fsync").fetchone() == ("on",)
     server.stop()
