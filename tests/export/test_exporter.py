@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from otel_runs.counters import stats
 from otel_runs.errors import StoreError
 from otel_runs.export.exporter import RunsSpanExporter
 from otel_runs.store.engine import open_database
+from tests.at_once import at_once
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("_counters_at_zero")
@@ -248,11 +250,7 @@ def test_shutdown_and_flush_may_be_called_twice(file: Path) -> None:
 
 def test_several_threads_may_export_at_once(file: Path, exporter: RunsSpanExporter) -> None:
     batches = [spans_of([f"run {number}", f"step {number}"]) for number in range(8)]
-    threads = [threading.Thread(target=exporter.export, args=(batch,)) for batch in batches]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    at_once(*(partial(exporter.export, batch) for batch in batches))
 
     assert len(names_in(file)) == 16
     assert stats().spans_stored == 16

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -14,6 +14,7 @@ from otel_runs.ingest import Ingest, Loss
 from otel_runs.spans.span import Span
 from otel_runs.store import tables
 from otel_runs.store.engine import Database, open_database
+from tests.at_once import at_once
 from tests.databases import one_of_each_kind
 from tests.ingest.contents import Contents, contents_of, empty
 from tests.ingest.traces import delivered, losses, traces
@@ -87,23 +88,6 @@ def test_two_writers_at_once_leave_the_same_rows_as_one(
     said = data.draw(losses(spans))
     expected = rows_after(database, [spans], said)
     empty(database)
-    failures: list[BaseException] = []
-
-    def write(mine: Database, batches: list[list[Span]]) -> None:
-        try:
-            barrier.wait(10)
-            deliver(mine, batches, said)
-        except BaseException as exc:  # noqa: BLE001  told to the test
-            failures.append(exc)
-
-    barrier = threading.Barrier(2)
-    writers = [
-        threading.Thread(target=write, args=(mine, data.draw(delivered(spans)))) for mine in (database, second_database)
-    ]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(60)
-    assert failures == []
+    at_once(*(partial(deliver, mine, data.draw(delivered(spans)), said) for mine in (database, second_database)))
     Ingest(database).declare_lost(said)  # of a run that the other writer held, both left it alone
     assert contents_of(database) == expected

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from sqlalchemy import select
@@ -18,6 +18,7 @@ from otel_runs.reaper.once import reap_once
 from otel_runs.reaper.reaper import Reaper
 from otel_runs.store import tables
 from otel_runs.store.engine import Database, open_database
+from tests.at_once import at_once
 from tests.ingest.stored import stored_run
 from tests.ingest.traces import row_id, run_id, span
 from tests.reaper.lives import LOST, RUNNING, beat, end, status
@@ -197,22 +198,7 @@ def test_two_reapers_at_once_lose_each_run_once_and_leave_the_same_rows(
 ) -> None:
     for trace in range(20):
         beat(database, ago=61, trace=trace, process=dead_process())
-    failures: list[BaseException] = []
-
-    def reap() -> None:
-        try:
-            barrier.wait(30)
-            reap_once(database_url_for_test, LIMITS, nobody_watches)
-        except BaseException as exc:  # noqa: BLE001  told to the test
-            failures.append(exc)
-
-    barrier = threading.Barrier(2)
-    reapers = [threading.Thread(target=reap) for _ in range(2)]
-    for each in reapers:
-        each.start()
-    for each in reapers:
-        each.join(60)
-    assert failures == []
+    at_once(*[partial(reap_once, database_url_for_test, LIMITS, nobody_watches)] * 2)
     assert {status(database, trace) for trace in range(20)} == {LOST}
 
 
