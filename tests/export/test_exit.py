@@ -10,6 +10,7 @@ import pytest
 
 from otel_runs.store.engine import open_database
 from tests.programs import Programs
+from tests.stored_names import names_in
 
 HEAD = """
 import os, sys, multiprocessing
@@ -28,10 +29,6 @@ SECONDS = 3.0
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 
-def names(programs: Programs) -> list[str]:
-    return [name for (name,) in programs.rows("SELECT name FROM runs UNION ALL SELECT name FROM model_runs ORDER BY 1")]
-
-
 @pytest.mark.parametrize(
     ("ending", "code"),
     [
@@ -46,7 +43,7 @@ def test_spans_are_stored_at_the_end(programs: Programs, ending: str, code: int)
     done = programs.python(HEAD + "work('a')\n" + ending)
 
     assert done.returncode == code
-    assert names(programs) == (["a", "late"] if "late" in ending else ["a"])
+    assert names_in(programs.database) == (["a", "late"] if "late" in ending else ["a"])
 
 
 @needs_fork
@@ -66,7 +63,7 @@ with tracer.start_as_current_span("parent"):
     )
 
     assert done.returncode == 0
-    assert names(programs) == ["before", "in child", "parent"]
+    assert names_in(programs.database) == ["before", "in child", "parent"]
 
 
 @needs_fork
@@ -89,7 +86,7 @@ os.wait()
     )
 
     assert done.returncode == 0, done.stderr
-    assert names(programs) == ["in child"]
+    assert names_in(programs.database) == ["in child"]
 
 
 @needs_fork
@@ -107,7 +104,7 @@ os.wait()
     )
 
     assert done.stdout == "1\n"
-    assert names(programs) == ["in child", "queued"]
+    assert names_in(programs.database) == ["in child", "queued"]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -136,7 +133,7 @@ if __name__ == "__main__":
     )
 
     assert done.returncode == 0, done.stderr
-    assert names(programs) == ["main", *(name for name in ("x", "y") if f"'{name}'" in body)]
+    assert names_in(programs.database) == ["main", *(name for name in ("x", "y") if f"'{name}'" in body)]
 
 
 @needs_fork
@@ -159,7 +156,7 @@ os.wait()
     )
 
     assert done.stdout == "1\n"
-    assert len(names(programs)) == 11
+    assert len(names_in(programs.database)) == 11
 
 
 @needs_fork
@@ -187,7 +184,7 @@ os.wait()
 
     assert done.returncode == 0, done.stderr
     assert "Exception ignored" not in done.stderr
-    assert names(programs) == ["child", "parent"]
+    assert names_in(programs.database) == ["child", "parent"]
 
 
 @needs_fork
@@ -215,7 +212,7 @@ for thread in threads: thread.join()
     )
 
     assert done.returncode == 0, done.stderr
-    assert sum(name.startswith("child") for name in names(programs)) == 10
+    assert sum(name.startswith("child") for name in names_in(programs.database)) == 10
 
 
 def test_nothing_is_imported_once_the_database_is_open(programs: Programs) -> None:
@@ -243,7 +240,7 @@ print(sorted(sys.modules.keys() - Watched.loaded))
 """
     )
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
-    assert names(programs) == ["run", "step"]
+    assert names_in(programs.database) == ["run", "step"]
 
 
 def test_a_database_that_never_answers_delays_the_end_by_the_flush_timeout_only(

@@ -15,6 +15,7 @@ from otel_runs.spool.status import Status, status
 from tests.programs import Programs, otel_runs_command
 from tests.servers.serve import Serve
 from tests.spool.spans import some_spans
+from tests.stored_names import names_in
 
 PIPELINE = """
 import otel_runs
@@ -60,10 +61,6 @@ def spooled(programs: Programs, request: pytest.FixtureRequest) -> Iterator[Spoo
     made.server.stop()
 
 
-def names(programs: Programs) -> set[str]:
-    return {name for (name,) in programs.rows("SELECT name FROM runs UNION SELECT name FROM model_runs")}
-
-
 GRPC: Final = pytest.param(
     "grpc",
     marks=pytest.mark.skipif(
@@ -84,7 +81,7 @@ def test_what_waits_for_an_endpoint_is_sent_when_it_has_come_up(spooled: Spooled
     spooled.server.start()
 
     assert spooled.replay("--otlp-endpoint", spooled.endpoint) == (0, "Stored 2 spans from 1 file of the spool.\n", "")
-    assert names(programs) == {"early", "step"}
+    assert names_in(programs.database) == ["early", "step"]
     assert spooled.status.files == 0
     again = spooled.replay("--otlp-endpoint", spooled.endpoint)
     assert again == (0, "Stored 0 spans from 0 files of the spool.\n", "")
@@ -104,7 +101,7 @@ def test_variables_of_a_pipeline_that_stores_nothing_name_the_endpoint(spooled: 
     assert code == 1
     assert printed == "Stored 5 spans from 3 files of the spool. Put 1 span or line in quarantine.\n"
     assert str(spooled.folder / "quarantine") in errors
-    assert {"early", "step"} < names(programs)
+    assert {"early", "step"} < set(names_in(programs.database))
     assert (spooled.status.files, spooled.status.quarantined) == (0, 1)
 
 

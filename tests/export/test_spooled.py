@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_runs.counters import Stats, stats
@@ -16,22 +16,14 @@ from otel_runs.export.spooled import EndpointError, SpooledExporter, into_endpoi
 from otel_runs.export.spooling import spool_of_endpoint
 from otel_runs.spool.spool import Spool
 from otel_runs.spool.status import status
+from tests.export.spans import spans_of
 from tests.programs import Programs
 from tests.servers.serve import Serve
 from tests.spool.spans import some_spans
+from tests.stored_names import names_in
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("_counters_at_zero")
-
-
-def spans_of(*names: str) -> list[ReadableSpan]:
-    memory = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(memory))
-    for name in names:
-        with provider.get_tracer("tests").start_as_current_span(name):
-            pass
-    return list(memory.get_finished_spans())
 
 
 class Endpoint:
@@ -163,7 +155,7 @@ with trace.get_tracer("t").start_as_current_span(sys.argv[1]):
         server.stop()
 
     assert done.returncode == 0
-    assert {name for (name,) in programs.rows("SELECT name FROM runs")} == {"early", "late"}
+    assert names_in(programs.database) == ["early", "late"]
     assert status(folder).files == 0
 
 

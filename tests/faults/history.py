@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from otel_runs.store.engine import open_database
+from tests.stored_names import names_in
 
 
 def query(url: str, sql: str) -> list[tuple[Any, ...]]:
@@ -16,4 +17,4 @@ def query(url: str, sql: str) -> list[tuple[Any, ...]]:
 
 def names(url: str) -> Counter[str]:
     """How many runs and model runs there are of each name."""
-    return Counter(name for (name,) in query(url, "SELECT name FROM runs UNION ALL SELECT name FROM model_runs"))
+    return Counter(names_in(url))

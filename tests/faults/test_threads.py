@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from tests.programs import Programs, otel_runs_command
+from tests.stored_names import names_in
 
 HEAD = """
 import os, sys, threading, time
 import otel_runs
 otel_runs.configure("runs.db")
 """
-
-
-def names(programs: Programs) -> list[str]:
-    return [name for (name,) in programs.rows("SELECT name FROM runs UNION ALL SELECT name FROM model_runs ORDER BY 1")]
 
 
 def test_thread_that_ends_by_sys_exit_or_an_exception_keeps_its_spans(programs: Programs) -> None:
@@ -58,7 +55,7 @@ print(len(finished))
     )
 
     assert done.returncode == 0, done.stderr
-    assert {f"run {number}" for number in range(int(done.stdout))} <= set(names(programs))
+    assert {f"run {number}" for number in range(int(done.stdout))} <= set(names_in(programs.database))
 
 
 REAPED = [("run", "failed", "lost", "reaper")]

@@ -7,7 +7,6 @@ from itertools import count
 from google.protobuf.message import Message
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from otel_runs.store.engine import open_database
 from tests.spans.otlp import START, otlp_span, traces
 
 _NUMBERS = count(1)
@@ -38,10 +37,3 @@ def new_trace(steps: int = 2, *, name: str = "nightly") -> list[OtlpSpan]:
 def new_request(steps: int = 2, *, name: str = "nightly") -> Message:
     """An export request of a new run."""
     return traces(*new_trace(steps, name=name))
-
-
-def names_in(url: str) -> list[str]:
-    """Names of all runs and steps, sorted."""
-    with open_database(url, create=False) as database, database.read() as connection:
-        rows = connection.exec_driver_sql("SELECT name FROM runs UNION ALL SELECT name FROM model_runs")
-        return sorted(row[0] for row in rows)

@@ -24,8 +24,9 @@ from otel_runs import settings
 from otel_runs.cli.serve import serve_command
 from otel_runs.receiver.answers import _ANSWERS, _DEFECT, Answer
 from tests.named_tests import ROOT, NamedTest, named_tests
-from tests.server.requests import names_in, new_request
+from tests.server.requests import new_request
 from tests.server.running import JSON, PROTOBUF, SECONDS, TRACES, ThreadedServer, failure_of, serving
+from tests.stored_names import names_in
 
 PAGE = (ROOT / "docs/otlp-conformance.md").read_text(encoding="utf-8")
 

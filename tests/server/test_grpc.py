@@ -23,9 +23,10 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from otel_runs import attributes as key
 from otel_runs.receiver import over_grpc
 from tests.programs import Programs
-from tests.server.requests import names_in, new_request, new_trace
+from tests.server.requests import new_request, new_trace
 from tests.server.running import LOGS, METRICS, SECONDS, TRACES, ServerProcess, ThreadedServer, failure_of, serving
 from tests.spans.otlp import SPAN, START, TRACE, logs, otlp_span, pairs, traces
+from tests.stored_names import names_in
 from tests.waiting import wait_until
 
 

@@ -22,9 +22,10 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from otel_runs import attributes as key
 from otel_runs.receiver import over_http
 from otel_runs.server import http_port
-from tests.server.requests import names_in, new_request, new_trace
+from tests.server.requests import new_request, new_trace
 from tests.server.running import JSON, PROTOBUF, ThreadedServer, serving
 from tests.spans.otlp import PARENT, SPAN, START, TRACE, document, logs, otlp_span, pairs, traces
+from tests.stored_names import names_in
 
 
 def as_json(message: Message) -> bytes:

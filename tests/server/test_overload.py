@@ -19,9 +19,10 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from otel_runs.errors import OverloadedError, SchemaError, SettingsError, StoppingError, StoreUnavailableError
 from otel_runs.receiver.answers import answer_to
-from tests.server.requests import names_in, new_request
+from tests.server.requests import new_request
 from tests.server.running import PROTOBUF, SECONDS, failure_of, serving
 from tests.servers.postgres import PostgresServer
+from tests.stored_names import names_in
 
 
 def retry_seconds(status: Status | None) -> int | None:

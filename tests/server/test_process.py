@@ -17,10 +17,11 @@ import grpc
 import pytest
 
 from tests.programs import Programs, otel_runs_command
-from tests.server.requests import names_in, new_request
+from tests.server.requests import new_request
 from tests.server.running import PROTOBUF, SECONDS, TRACES, ServerProcess, failure_of
 from tests.servers.certificates import Certificate, new_certificate
 from tests.servers.missing import needed
+from tests.stored_names import names_in
 
 
 def serve(programs: Programs, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

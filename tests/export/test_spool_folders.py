@@ -1,0 +1,67 @@
+"""Which spool: of one database only, however it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from otel_runs.export.spooling import spool_of_database
+
+pytestmark = pytest.mark.usefixtures("_in_a_project_of_its_own")
+
+
+HERE = "postgresql://me:secret@db.example/runs"
+
+
+def folder_of(url: str) -> Path:
+    spool = spool_of_database(url)
+    assert spool is not None
+    return spool.folder
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        "postgresql+psycopg://me:other@db.example/runs",
+        "postgres://me@db.example:5432/runs",
+        "postgresql://me:p%40ss@db.example/runs?sslmode=require&password=x",
+    ],
+)
+def test_a_database_has_one_spool_however_its_url_is_written(same: str) -> None:
+    assert folder_of(same) == folder_of(HERE)
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        "postgresql://me@db.example/runs2",
+        "postgresql://me@other.example/runs",
+        "postgresql://me@db.example:6432/runs",
+        "postgresql://me@db.example/runs?options=-csearch_path%3Dtenant",
+        "postgresql://you@db.example/runs",
+    ],
+)
+def test_two_databases_never_share_a_spool(different: str) -> None:
+    assert folder_of(different) != folder_of(HERE)
+
+
+@pytest.mark.parametrize(
+    "url", [HERE, "postgresql://me:se:cr@et/secret@db.example/runs", "postgresql://db.example/runs?password=secret"]
+)
+def test_no_password_is_in_the_name_of_a_spool(url: str) -> None:
+    assert "secret" not in str(folder_of(url))
+
+
+def test_sqlite_has_its_spool_beside_the_file_and_all_have_it_where_the_setting_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for url in ("a.db", f"sqlite:///{tmp_path}/a.db?timeout=1"):
+        assert folder_of(url) == tmp_path / "a.db-spool"
+    server = folder_of(HERE)
+    assert server.parent == tmp_path / ".otel_runs" / "spool"
+    assert server.name.startswith("runs-")
+    monkeypatch.setenv("OTEL_RUNS_SPOOL", "elsewhere")
+    moved = {folder_of(url) for url in ("a.db", "sub/a.db", HERE)}
+    assert {folder.parent for folder in moved} == {tmp_path / "elsewhere"}
+    assert len(moved) == 3
