@@ -96,9 +96,11 @@ class OpenSpans:
         if run is None or run.span_id == opened.span_id:
             return
         attributes = attributes_of(span) or _NO_ATTRIBUTES
-        if attributes.get(KIND) != "run" and not may_be_rowless(span, attributes):
-            with self._counting:
-                run.steps += 1
+        kind = attributes.get(KIND)
+        if kind == "run" or (kind is None and may_be_rowless(span, attributes)):
+            return
+        with self._counting:
+            run.steps += 1
 
     def _forget(self, opened: _Open) -> None:
         self._spans.pop(opened.span_id, None)
