@@ -41,7 +41,7 @@ def test_reap_says_which_runs_it_declared_lost_which_it_spared_and_why(
 
 def test_reap_watches_runs_of_other_machines_and_says_so(otel_runs: CommandLine, history: Database) -> None:
     beat(history, ago=61, process=ELSEWHERE)
-    outcome = otel_runs("reap", "--watch", "0.2s")
+    outcome = otel_runs("reap", "--watch", "1s")
     assert outcome.err == "Watching 1 run for 1 s: their processes cannot be seen from here.\n"
     assert outcome.out.splitlines()[-1] == "1 run lost, 0 spared, 0 heard of."
     assert status(history) == LOST

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -33,8 +34,9 @@ def a_run_that_goes_on(rows: Rows) -> str:
 def test_line_tells_steps_time_what_runs_and_totals(rows: Rows, otel_runs: CommandLine) -> None:
     a_run_that_goes_on(rows)
     outcome = otel_runs("watch", "--timeout", "0")
-    line = outcome.out.replace("1m 11s", "1m 10s")
-    for text in ("a0eebc99  daily_sales  running", "1 of 4 steps", "1m 10s of about 2m 00s", "now: embed"):
+    line = outcome.out
+    assert re.search(r"1m 1\ds of about 2m 00s", line)  # seconds pass while it looks
+    for text in ("a0eebc99  daily_sales  running", "1 of 4 steps", "now: embed"):
         assert text in line
     for text in ("rows 12,000 → -", "tokens 1,234", "cost $0.50"):
         assert text in line
@@ -62,7 +64,7 @@ def test_run_that_takes_longer_than_usual_is_told_so(rows: Rows, otel_runs: Comm
     rows.run(1, seconds=10.0)
     rows.run(2, seconds=None, started_at=ago(70))
     printed = otel_runs("watch", "--timeout", "0").out
-    assert "1m 00s more than usual" in printed.replace("1m 01s", "1m 00s")
+    assert re.search(r"1m 0\ds more than usual", printed)
 
 
 def test_first_run_of_its_kind_counts_what_was_seen_so_far_and_expects_nothing(

@@ -180,7 +180,12 @@ def test_a_lock_that_goes_away_in_time_costs_nothing_but_time(file: Path) -> Non
     exporter = RunsSpanExporter(f"sqlite:///{file}?timeout=0.05", retry_seconds=20)
     other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
-    release = threading.Timer(2.0, other.rollback)
+
+    def let_go() -> None:
+        wait_until(lambda: stats().export_errors > 0, what="an attempt that fails")
+        other.rollback()
+
+    release = threading.Thread(target=let_go)
     release.start()
 
     result = exporter.export(spans_of(["a"]))
@@ -217,8 +222,7 @@ def test_shutdown_ends_the_waiting_for_a_locked_database(file: Path) -> None:
     results: list[SpanExportResult] = []
     thread = threading.Thread(target=lambda: results.append(exporter.export(spans_of(["a"]))))
     thread.start()
-    while stats().export_errors == 0 and thread.is_alive():
-        time.sleep(0.01)
+    wait_until(lambda: stats().export_errors > 0, what="an attempt that fails")
 
     exporter.shutdown()
 

@@ -16,6 +16,7 @@ from tests.programs import Programs
 from tests.servers.kept import KeptServer
 from tests.servers.redis import Redis
 from tests.servers.service import running
+from tests.waiting import wait_until
 
 pytest.importorskip("celery")
 
@@ -89,6 +90,8 @@ def run_tasks(programs: Programs, redis: Redis, folder_of_worker: Path, url: str
     try:
         done = programs.python(CLIENT, environ=environ)
         assert (done.returncode, done.stdout) == (0, f"{TASKS} processes\n"), done.stderr + worker.log()
-        assert names(url) == {f"{what} {n}": 1 for what in ("task", "step") for n in range(TASKS)}
+        # The result is there before the process of the task has ended.
+        expected = {f"{what} {n}": 1 for what in ("task", "step") for n in range(TASKS)}
+        wait_until(lambda: names(url) == expected, what="rows of every task")
     finally:
         worker.stop()

@@ -68,9 +68,11 @@ def answer_requests(programs: Programs, folder_of_server: Path, url: str, *loadi
         wait_until(lambda: is_ok(f"http://{address}/"), what="the start of gunicorn")
         workers = {answer_of(f"http://{address}/request-{number}") for number in range(REQUESTS)}
         assert len(workers) == REQUESTS
+        # The answer is there before its worker has ended; the stop of the server would cut that end short.
+        expected = {f"{what}request-{number}": 1 for what in ("", "step of ") for number in range(REQUESTS)}
+        wait_until(lambda: names(url) == expected, what="rows of every request")
     finally:
         server.stop()
-    assert names(url) == {f"{what}request-{number}": 1 for what in ("", "step of ") for number in range(REQUESTS)}
 
 
 def answer_of(url: str) -> bytes:

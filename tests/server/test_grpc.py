@@ -189,7 +189,7 @@ def test_message_that_does_not_come_is_answered_with_send_again(
         with pytest.raises(grpc.RpcError) as raised:
             channel.stream_unary(f"/{TRACES}/Export")(silence(), timeout=SECONDS)
         is_over.set()
-    assert asked_for_more.is_set()
+    assert asked_for_more.wait(SECONDS)
     assert failure_of(raised.value).code is grpc.StatusCode.UNAVAILABLE
 
 

@@ -6,8 +6,7 @@ import re
 import socket
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,9 +19,10 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from otel_runs.errors import OverloadedError, SchemaError, SettingsError, StoppingError, StoreUnavailableError
 from otel_runs.receiver.answers import answer_to
 from tests.server.requests import new_request
-from tests.server.running import PROTOBUF, SECONDS, failure_of, serving
+from tests.server.running import PROTOBUF, SECONDS, ThreadedServer, failure_of, serving
 from tests.servers.postgres import PostgresServer
 from tests.stored_names import names_in
+from tests.waiting import wait_until
 
 
 def retry_seconds(status: Status | None) -> int | None:
@@ -33,12 +33,9 @@ def retry_seconds(status: Status | None) -> int | None:
     return int(retry.retry_delay.seconds)
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for something that comes soon."""
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+def await_room(server: ThreadedServer) -> None:
+    """A request gives back its room after its answer."""
+    wait_until(lambda: server.server._meters.queue_bytes == 0, what="room")
 
 
 @contextmanager
@@ -78,8 +75,7 @@ def test_full_queue_is_503_with_retry_after_and_resource_exhausted_with_retry_in
         with locked(sqlite_url):
             thread = threading.Thread(target=lambda: held.append(server.export(new_request())))
             thread.start()
-            while server.server._meters.queue_bytes == 0:
-                assert thread.is_alive()
+            wait_until(lambda: server.server._meters.queue_bytes > 0, what="a request that waits")
             over_http = server.post(new_request())
             with pytest.raises(grpc.RpcError) as raised:
                 server.export(new_request())
@@ -94,6 +90,7 @@ def test_full_queue_is_503_with_retry_after_and_resource_exhausted_with_retry_in
         assert failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert retry_seconds(failure.status) == 1
         assert (ready.code, alive.code) == (503, 200)
+        await_room(server)
         assert server.post(new_request()).code == 200
         assert server.counts.requests_put_off == 2
 
@@ -108,14 +105,14 @@ def test_bodies_take_room_while_they_arrive(sqlite_url: str) -> None:
         two = [stack.enter_context(socket.create_connection(address, timeout=SECONDS)) for _ in range(2)]
         for connection in two:
             connection.sendall(head + bytes(80_000))
-        until(lambda: server.server._meters.queue_bytes == 160_000)
+        wait_until(lambda: server.server._meters.queue_bytes == 160_000, what="two bodies that arrive")
         # Without a length, which would be refused before the body is read.
         third = server.request("POST", "/v1/traces", iter([bytes(30_000)] * 3), content_type=PROTOBUF)
         assert (third.code, third.headers["retry-after"]) == (503, "1")
         for connection in two:
             connection.sendall(bytes(10_000))
             assert connection.recv(1000).startswith(b"HTTP/1.1 400"), "taken, and found to be no OTLP"
-        assert server.server._meters.queue_bytes == 0
+        await_room(server)
 
 
 def test_client_that_leaves_in_the_middle_of_a_body_takes_no_room_with_it(sqlite_url: str) -> None:
@@ -123,8 +120,8 @@ def test_client_that_leaves_in_the_middle_of_a_body_takes_no_room_with_it(sqlite
         with socket.create_connection(server.ports.otlp_http, timeout=SECONDS) as connection:
             connection.sendall(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n")
             connection.sendall(b"content-length: 90000\r\n\r\n" + bytes(80_000))
-            until(lambda: server.server._meters.queue_bytes == 80_000)
-        until(lambda: server.server._meters.queue_bytes == 0)
+            wait_until(lambda: server.server._meters.queue_bytes == 80_000, what="a body that arrives")
+        await_room(server)
 
 
 def test_locked_database_is_unavailable_and_the_same_request_is_stored_later(sqlite_url: str) -> None:
@@ -172,12 +169,10 @@ def test_server_that_stops_answers_with_unavailable_until_its_ports_close(sqlite
         with locked(sqlite_url):
             thread = threading.Thread(target=lambda: held.append(server.post(new_request()).code))
             thread.start()
-            while server.server._meters.queue_bytes == 0:
-                assert thread.is_alive()
+            wait_until(lambda: server.server._meters.queue_bytes > 0, what="a request that waits")
             stopping = threading.Thread(target=server.stop)
             stopping.start()
-            while not server.server._intake._is_stopping:
-                assert stopping.is_alive()
+            wait_until(lambda: server.server._intake._is_stopping, what="the stop")
             answer = server.post(new_request())
             assert (answer.code, answer.headers["retry-after"]) == (503, "2")
             with pytest.raises(grpc.RpcError) as raised:

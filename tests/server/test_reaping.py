@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import signal
 import sys
@@ -15,7 +16,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from otel_runs import attributes as key
 from otel_runs.process import process_identity
 from otel_runs.settings import LOST_AFTER
-from otel_runs.store.engine import open_database
+from otel_runs.store.engine import Database, open_database
 from tests.databases import one_of_each_kind
 from tests.ingest.contents import contents_of
 from tests.ingest.traces import span_id, trace_id
@@ -37,6 +38,16 @@ def is_(status_wanted: tuple[str, str | None], url: str, trace: int = 0) -> Call
     return ask
 
 
+def status_once_heard_of(hear: Callable[[], object], database: Database) -> tuple[str, str | None]:
+    """The status of a run right after it was heard of: an answer that took too long on a busy machine says nothing."""
+    while True:
+        heard = time.monotonic()
+        hear()
+        found = status(database)
+        if time.monotonic() - heard < LIMIT / 2:
+            return found
+
+
 def dead_process() -> str:
     boot, namespace, pid, started = (process_identity() or "").split(":")
     return f"{boot}:{namespace}:{pid}:{int(started) - 1}"
@@ -51,8 +62,7 @@ def test_server_declares_a_silent_run_lost_says_so_and_takes_it_back(
         with serving(database_url_for_test, lost_after=LIMIT), caplog.at_level(logging.WARNING):
             wait_until(is_(LOST, database_url_for_test), what="the loss")
             wait_until(lambda: "is lost: not heard of in" in caplog.text, what="the line in the log")
-            beat(database, process=ELSEWHERE)
-            assert status(database) == RUNNING
+            assert status_once_heard_of(lambda: beat(database, process=ELSEWHERE), database) == RUNNING
             end(database)
         assert status(database) == ("completed", "completed")
         assert status(database, 1) == RUNNING
@@ -76,15 +86,14 @@ def test_server_that_is_told_to_never_reaps(sqlite_url: str) -> None:
 def test_database_that_is_away_is_told_once_and_nothing_is_lost_meanwhile(
     sqlite_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with open_database(sqlite_url) as database:
+    with open_database(sqlite_url) as database, serving(f"{sqlite_url}?timeout=0.05", lost_after=LIMIT):
         beat(database, ago=3600, process=ELSEWHERE)
-        with serving(f"{sqlite_url}?timeout=0.05", lost_after=LIMIT):
-            with database.write():  # nobody else can write, so nobody can be heard of
-                wait_until(lambda: "Runs cannot be looked after now" in caplog.text, what="the warning")
-                time.sleep(2 * LIMIT)
-                assert caplog.text.count("Runs cannot be looked after now") == 1
-                assert status(database) == RUNNING
-            wait_until(is_(LOST, sqlite_url), what="the loss")
+        with database.write():  # nobody else can write, so nobody can be heard of
+            wait_until(lambda: "Runs cannot be looked after now" in caplog.text, what="the warning")
+            time.sleep(2 * LIMIT)
+            assert caplog.text.count("Runs cannot be looked after now") == 1
+            assert status(database) == RUNNING
+        wait_until(is_(LOST, sqlite_url), what="the loss")
 
 
 def heartbeat(client: Client, at: int, event: str = key.EVENT_RUN_HEARTBEAT) -> None:
@@ -105,32 +114,33 @@ def test_run_that_is_heard_of_over_otlp_lives_until_it_is_not(programs: Programs
         ServerProcess(programs, "--db", database_url_for_test, environ={LOST_AFTER.env: str(LIMIT)}) as server,
         open_database(database_url_for_test) as database,
     ):
-        beats = 0
-        began = time.monotonic()
-        while time.monotonic() < began + 2 * LIMIT:
-            before = time.monotonic()
-            heartbeat(server, 1_760_000_000_000_000_000 + beats)  # a clock that hardly moves
-            beats += 1000
-            found = status(database)
-            assert found == RUNNING or time.monotonic() - before > LIMIT / 2  # the machine was busy
+        clock = itertools.count(1_760_000_000_000_000_000, 1000)  # hardly moves
+
+        def hear() -> None:
+            heartbeat(server, next(clock))
+
+        until = time.monotonic() + 2 * LIMIT
+        while time.monotonic() < until:
+            assert status_once_heard_of(hear, database) == RUNNING
         wait_until(is_(LOST, database_url_for_test), what="the loss")
-        heartbeat(server, 1_760_000_000_000_000_000 + beats)
-        assert status(database) == RUNNING
+        assert status_once_heard_of(hear, database) == RUNNING
 
 
 def test_server_that_was_stopped_and_goes_on_gives_runs_their_time_again(programs: Programs, sqlite_url: str) -> None:
     """While it was stopped, heartbeats could not reach it; its monotonic clock went on."""
     limit = 3.0
-    with open_database(sqlite_url) as database:
+    with (
+        open_database(sqlite_url) as database,
+        ServerProcess(programs, "--db", sqlite_url, environ={LOST_AFTER.env: str(limit)}) as server,
+    ):
         beat(database, process=ELSEWHERE)
-        with ServerProcess(programs, "--db", sqlite_url, environ={LOST_AFTER.env: str(limit)}) as server:
-            time.sleep(limit / 4)  # it has looked
-            server.process.send_signal(signal.SIGSTOP)
-            time.sleep(limit)
-            server.process.send_signal(signal.SIGCONT)
-            heard = time.monotonic()
-            wait_until(is_(LOST, sqlite_url), what="the loss")
-            assert time.monotonic() - heard >= limit / 2  # far more than what was left of the limit
+        time.sleep(limit / 4)  # it has looked
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(limit)
+        server.process.send_signal(signal.SIGCONT)
+        heard = time.monotonic()
+        wait_until(is_(LOST, sqlite_url), what="the loss")
+        assert time.monotonic() - heard >= limit / 2  # far more than what was left of the limit
 
 
 @one_of_each_kind
@@ -147,8 +157,7 @@ def test_two_servers_lose_and_revive_the_runs_of_one(programs: Programs, databas
             at_rest = contents_of(database)
             time.sleep(LIMIT)
             assert contents_of(database) == at_rest
-            beat(database, process=ELSEWHERE)
-            assert status(database) == RUNNING
+            assert status_once_heard_of(lambda: beat(database, process=ELSEWHERE), database) == RUNNING
 
 
 def test_one_process_of_a_server_with_workers_reaps(programs: Programs, sqlite_url: str) -> None:
@@ -165,7 +174,7 @@ BEATS = """
 import sys, time
 from otel_runs.ingest import Ingest
 from otel_runs.process import process_identity
-from otel_runs.store.engine import open_database
+from otel_runs.store.engine import Database, open_database
 from tests.reaper.lives import beat
 
 with open_database(sys.argv[1]) as database:

@@ -6,8 +6,6 @@ import multiprocessing.synchronize
 import os
 import signal
 import sqlite3
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +21,7 @@ from tests.programs import Programs
 from tests.server.requests import new_request
 from tests.server.running import SECONDS, ServerProcess, options
 from tests.server.stream import Stream, missing_in
+from tests.waiting import wait_until
 
 TRACES = 120
 """Of 100 spans each."""
@@ -42,11 +41,8 @@ def children_of(pid: int) -> set[int]:
     return found
 
 
-def await_true(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def await_workers(server: ServerProcess) -> None:
+    wait_until(lambda: len(children_of(server.process.pid)) == 2, what="two workers")
 
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="the tests find processes in /proc")
@@ -56,7 +52,7 @@ def test_rows_are_those_of_one_process(programs: Programs, database_url_for_test
     with ServerProcess(programs, "--db", database_url_for_test, "--workers", "2") as server:
         with Stream(lambda: server, TRACES) as stream:
             stream.finish()
-        assert len(children_of(server.process.pid)) == 2
+        await_workers(server)
         assert missing_in(database_url_for_test, set(range(TRACES))) == []
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(SECONDS) == 0
@@ -78,18 +74,18 @@ def test_worker_that_is_killed_is_replaced_and_costs_nothing_acknowledged(
 
 def test_workers_of_a_killed_server_end(programs: Programs) -> None:
     with ServerProcess(programs, "--db", "runs.db", "--workers", "2") as server:
-        await_true(lambda: len(children_of(server.process.pid)) == 2)
+        await_workers(server)
         workers = children_of(server.process.pid)
         assert server.post(new_request()).code == 200
         server.process.kill()
         server.process.wait(SECONDS)
-        await_true(lambda: not any(Path(f"/proc/{worker}/cmdline").exists() for worker in workers))
+        wait_until(lambda: not any(Path(f"/proc/{worker}/cmdline").exists() for worker in workers), what="their end")
 
 
 def test_signal_to_all_processes_stops_the_server_alone(programs: Programs) -> None:
     """As a terminal's Ctrl-C and systemd do: the workers go on until the server ends them."""
     with ServerProcess(programs, "--db", "runs.db", "--workers", "2") as server:
-        await_true(lambda: len(children_of(server.process.pid)) == 2)
+        await_workers(server)
         assert server.post(new_request()).code == 200
         for number in (signal.SIGINT, signal.SIGTERM):
             for worker in children_of(server.process.pid):
@@ -122,7 +118,7 @@ def test_worker_that_waits_for_the_database_does_not_hold_up_the_end(tmp_path: P
             stored.result(2)
         workers.close()
         with pytest.raises(StoreUnavailableError):
-            stored.result(5)
+            stored.result(SECONDS)
     assert multiprocessing.active_children() == []
 
 
