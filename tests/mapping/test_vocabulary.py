@@ -75,6 +75,14 @@ def test_attempt_is_1_where_the_span_does_not_say_or_says_nonsense() -> None:
     assert step().attempt == 1
 
 
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 300])
+def test_metadata_is_kept_or_left_out_whatever_the_length_of_its_key(length: int) -> None:
+    ours, other, unwanted = f"otel_runs.metadata.{'k' * length}", f"app.{'k' * length}", f"lib.{'k' * length}"
+    row = step({ours: 1, other: 2, unwanted: 3}, ("app.*",))
+    assert row.metadata == {"k" * length: 1, other: 2}
+    assert step({ours: 1, other: 2}).metadata == {"k" * length: 1}
+
+
 def test_metadata_of_our_own_is_kept_under_its_short_name() -> None:
     assert step({"otel_runs.metadata.batch": 7, "otel_runs.metadata.who": ("a", "b")}).metadata == {
         "batch": 7,
