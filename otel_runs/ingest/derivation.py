@@ -121,7 +121,8 @@ class Derivation:
                 tree = trees.get(row.trace_id)
                 parent_id = tree.parent_row(row.parent_id) if tree is not None else row.parent_id
                 run_id = moves[row.id][1] if row.id in moves else row.run_id
-                found[row.id] = row._replace(run_id=run_id, parent_id=parent_id)
+                is_there = run_id == row.run_id and parent_id == row.parent_id  # as nearly all are: 1 us a row
+                found[row.id] = row if is_there else row._replace(run_id=run_id, parent_id=parent_id)
         found.update((record.id, record) for record in rows)
         if any(self._runs[run_id].is_lost for run_id in wanted):
             self._heard = self._writer.last_heard_of(sorted(stored)) | {row.id: _heard_at(row) for row in rows}
@@ -167,7 +168,7 @@ class Derivation:
             state = self._runs[run_id]
             self._sums[run_id] = state  # a forged circle of runs ends here
             rows = self._rows[run_id]
-            nested = [self._added_up(inner).run for inner in self._inside[run_id]]
+            nested = [self._added_up(inner).run for inner in self._inside.get(run_id, ())]
             totals = totals_of([*rows, *(usage_of_run(inner, self._parents.get(inner.id)) for inner in nested)])
             heard = [self._heard[row.id] for row in rows] + [_heard_at(run) for run in nested] if state.is_lost else []
             self._sums[run_id] = with_totals(state, totals, len(rows), max(heard, default=0))
@@ -176,5 +177,6 @@ class Derivation:
     def _with_nested(self, run_id: str) -> list[str]:
         found = [run_id]
         for each in found:
-            found += [inner for inner in self._inside[each] if inner not in found]
+            # get, lest an empty list be kept for each run: what is kept is looked through for garbage.
+            found += [inner for inner in self._inside.get(each, ()) if inner not in found]
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from otel_runs.ids import row_id_from_span, run_id_from_trace, trace_prefix
 from otel_runs.mapping.facts import Facts
@@ -16,6 +16,14 @@ from otel_runs.store.writer import Link
 def seen_of(facts: Facts) -> Seen:
     """What a span tells of a run that it is in."""
     return Seen(facts.started_at, facts.service_name, facts.environment, facts.trace_id)
+
+
+def _first_seen(told: Sequence[Facts]) -> Seen | None:
+    """The smallest of what some spans tell of a run; None if there are none."""
+    if not told:
+        return None
+    first = min([facts.started_at for facts in told])  # the rest is compared of those alone that began then
+    return min([seen_of(facts) for facts in told if facts.started_at == first])
 
 
 class TraceBatch:
@@ -96,7 +104,7 @@ class TraceBatch:
     @property
     def seen(self) -> Seen:
         """What any of the spans here tells; nothing, if none is here."""
-        return min(map(seen_of, self.facts), default=Seen(0, "", "", self.trace_id))
+        return _first_seen(self.facts) or Seen(0, "", "", self.trace_id)
 
     def seen_by(self, run_id: str) -> Seen | None:
         """What the spans here tell of a run whose own span is unknown; None if none of them is in it."""
@@ -104,7 +112,7 @@ class TraceBatch:
             told = [facts for facts in self.facts if not facts.run_id or self.is_own(facts.run_id)]
         else:
             told = [facts for facts in self.facts if facts.run_id == run_id]
-        return min(map(seen_of, told), default=None)
+        return _first_seen(told)
 
     def join_stored(self, links: Iterable[Link], root: RunState | None, nested: Iterable[str]) -> None:
         """Take in what is stored of the trace.
@@ -161,9 +169,9 @@ class TraceBatch:
             around: nested run -> the run around it, where that depends on the chain.
             stored: the runs as they are stored.
         """
-        parent_row = self.tree.parent_row
+        parent_row, stated_or_home = self.tree.parent_row, self._stated_or_home
         for row in self.model_runs.values():
-            run_id = self._stated_or_home(row.run_id) if run_of is None else run_of[row.id]
+            run_id = stated_or_home(row.run_id) if run_of is None else run_of[row.id]
             parent_id = parent_row(row.parent_id)
             if run_id != row.run_id or parent_id != row.parent_id:
                 self.model_runs[row.id] = row.placed(run_id, parent_id)
@@ -194,7 +202,7 @@ class TraceBatch:
 
     def _stated_or_home(self, run_id: str) -> str:
         # Who was stamped with the trace's own run did not know, or lied, that this is a part of a run with a key.
-        return self.home if run_id in {"", self.root_run} else run_id
+        return run_id if run_id and run_id != self.root_run else self.home
 
     def links_into(self, run_id: str) -> bool:
         """Whether a link, arrived or stored, is in a run."""

@@ -86,8 +86,10 @@ def usage_of_run(run: Run, parent_id: str | None) -> Usage:
 def totals_of(rows: Sequence[Row]) -> Totals:
     """Add up the rows of one run; the runs nested in it are rows, too (usage_of_run)."""
     above = {row.id: row.parent_id for row in rows}
+    if above.keys().isdisjoint(above.values()):
+        above = {}  # none is above another, as in most runs: then there is nowhere to look
     with_tokens = _leaves([row for row in rows if row.tokens is not None], above)
-    nested = [row for row in rows if isinstance(row, Usage) and row.kind == "run"]
+    nested = [row for row in rows if row.kind == "run" and isinstance(row, Usage)]
     calls = len(_leaves([row for row in rows if row.kind == "llm"], above)) + sum(row.llm_calls or 0 for row in nested)
     retries, failed = _attempts(rows)
     return Totals(
@@ -108,9 +110,9 @@ def _leaves(reporting: list[Row], above: Mapping[str, str | None]) -> list[Row]:
 
     Args:
         reporting: all rows that report it.
-        above: row -> its parent, of all rows.
+        above: row -> its parent, of all rows; empty where none of them is above another.
     """
-    if not reporting:
+    if not reporting or not above:
         return reporting
     covered: set[str] = set()
     for row in reporting:

@@ -57,11 +57,13 @@ class Tree:
 
     def parent_row(self, node: str | None) -> str | None:
         """The node's row, or that of its nearest ancestor that has one; presumed where the node is unknown."""
-        for _ in range(len(self._links) + 1):  # bounded: a forged trace may link its spans in a circle
-            if node is None or node not in self._links or node in self._nested:
-                break
-            node = self._links[node]
-        if node is None or node in {self._root_node, self._root_run}:
+        links = self._links
+        if node in links:
+            for _ in range(len(links) + 1):  # bounded: a forged trace may link its spans in a circle
+                if node is None or node not in links or node in self._nested:
+                    break
+                node = links[node]
+        if node is None or node in (self._root_node, self._root_run):
             return self._root_row
         return node
 
