@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -24,7 +24,7 @@ from otel_runs.errors import OtelRunsError, SettingsError, StoreUnavailableError
 from otel_runs.export.spooling import into_database, spool_of_database
 from otel_runs.spans.from_sdk import SdkSpans
 from otel_runs.spans.span import Span
-from otel_runs.spool.keeper import Keeper
+from otel_runs.spool.keeper import Keeper, pauses
 from otel_runs.spool.replay import Save
 from otel_runs.spool.spool import Quarantined
 from otel_runs.store.folder import settled_url
@@ -197,7 +197,7 @@ class RunsSpanExporter(SpanExporter):
             StoreError: the database refuses the batch; trying again would not help.
         """
         deadline = time.monotonic() + self._retry_seconds
-        for pause in _pauses():
+        for pause in pauses(_FIRST_PAUSE, _LONGEST_PAUSE):
             try:
                 refused = self._opened()(spans)
             except StoreUnavailableError as exc:
@@ -327,14 +327,6 @@ def _keeper_of(url: str | os.PathLike[str] | None) -> Keeper | None:
             yield save
 
     return Keeper(spool, opening)
-
-
-def _pauses() -> Iterator[float]:
-    """Seconds between attempts: doubling, up to a limit."""
-    pause = _FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 _left_to_parents: list[Database] = []

@@ -99,7 +99,7 @@ class Keeper:
             self._thread = thread
 
     def _work(self) -> None:
-        for pause in _pauses():
+        for pause in pauses(_FIRST_PAUSE, _LONGEST_PAUSE):
             if self.outage is not None:
                 self._closing.wait(pause)
             if self._replay_all():
@@ -142,9 +142,8 @@ class Keeper:
             logger.error("%d spans or lines in %s can never be stored.", done.quarantined, self.spool.quarantine_folder)
 
 
-def _pauses() -> Iterator[float]:
+def pauses(first: float, longest: float) -> Iterator[float]:
     """Seconds between attempts: doubling, up to a limit."""
-    pause = _FIRST_PAUSE
     while True:
-        yield pause
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        yield first
+        first = min(first * 2, longest)

@@ -111,7 +111,7 @@ class Spool:
                 if self._sync:
                     file.sync()
         except OSError as exc:
-            self._tell_once(str(exc.errno), logging.ERROR, "Nothing can be put in quarantine: %s.", exc)
+            self._tell_once(str(exc.errno), "Nothing can be put in quarantine: %s.", exc)
             return False
         counters.add(quarantined=sum(isinstance(each.what, Span) for each in found))
         return True
@@ -144,7 +144,7 @@ class Spool:
             try:
                 file = files.take(path)
             except OSError as exc:  # another user's, for instance
-                self._tell_once(str(path), logging.ERROR, "A file of the spool cannot be replayed: %s.", exc)
+                self._tell_once(str(path), "A file of the spool cannot be replayed: %s.", exc)
                 continue
             if file is not None:
                 with closing(file):
@@ -191,7 +191,6 @@ class Spool:
         counters.add(dropped=spans)
         self._tell_once(
             f"dropped {error.errno}",
-            logging.ERROR,
             "%d spans are dropped, and more may be, which otel_runs.stats() counts; they cannot be spooled: %s.",
             spans,
             error,
@@ -206,10 +205,10 @@ class Spool:
         except OSError:
             return
 
-    def _tell_once(self, what: str, level: int, message: str, *values: object) -> None:
+    def _tell_once(self, what: str, message: str, *values: object) -> None:
         if what not in self._has_told:
             self._has_told.add(what)
-            logger.log(level, message, *values)
+            logger.error(message, *values)
 
     def _become_child(self) -> None:
         if self._file is not None:
