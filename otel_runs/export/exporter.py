@@ -271,8 +271,6 @@ class RunsSpanExporter(SpanExporter):
     def _become_child(self) -> None:
         if self._database is not None:
             _left_to_parents.append(self._database)
-        if self._keeper is not None:
-            self._keeper.start_afresh()
         self._start_unopened()
 
 

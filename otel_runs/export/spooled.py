@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -61,7 +60,6 @@ class SpooledExporter(SpanExporter):
         self._exporter = make()
         self._make = make
         self._keeper = Keeper(spool, self._opening)
-        self._process = os.getpid()
         self._has_told = False
         self._taken: dict[bool, ReadableSpan] = {}
         """The last spans that the endpoint took, by whether they were sampled."""
@@ -78,7 +76,6 @@ class SpooledExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send ended spans, or keep them; SUCCESS only if they were taken."""
-        self._mind_fork()
         counters.add(received=len(spans))
         # Each part for itself: Jaeger would show twice what is sent again though it was taken.
         answers = [self._export(part) for part in divided(spans) if part]
@@ -132,11 +129,6 @@ class SpooledExporter(SpanExporter):
     def export_heartbeats(self, spans: Sequence[Span]) -> bool:
         """As the exporter behind it."""
         return self._exporter.export_heartbeats(spans)
-
-    def _mind_fork(self) -> None:
-        if self._process != os.getpid():
-            self._process = os.getpid()
-            self._keeper.start_afresh()
 
     def _tell(self) -> None:
         if not self._has_told:

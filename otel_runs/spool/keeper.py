@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
+from otel_runs.children import call_in_child
 from otel_runs.spans.span import Span
 from otel_runs.spool.replay import Replayed, Save, replay
 from otel_runs.spool.spool import Spool
@@ -32,9 +33,10 @@ class Keeper:
     def __init__(self, spool: Spool, opening: Callable[[], AbstractContextManager[Save]]) -> None:
         self.spool: Final = spool
         self._opening = opening
-        self.start_afresh()
+        self._start_afresh()
+        call_in_child(self, Keeper._start_afresh)
 
-    def start_afresh(self) -> None:
+    def _start_afresh(self) -> None:
         """The state of a keeper that has seen nothing yet: a new one, or one in a forked child."""
         self.outage: Exception | None = None
         """Why the destination is away, as long as it is known to be: new spans need not try it then."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from otel_runs.spans.span import Span
 from otel_runs.spool.keeper import Keeper
@@ -35,3 +38,34 @@ def test_what_is_spooled_while_a_replay_runs_is_replayed_as_well(tmp_path: Path)
 
     assert stored == [*some_spans(1), *late]
     assert keeper.outage is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_brings_home_what_is_its_own_though_its_parent_waits(tmp_path: Path) -> None:
+    parent = os.getpid()
+    stored: list[Span] = []
+
+    def save(spans: Sequence[Span]) -> list[Quarantined]:
+        stored.extend(spans)
+        return []
+
+    @contextmanager
+    def opening() -> Generator[Save]:
+        if os.getpid() == parent:
+            raise ConnectionError
+        yield save
+
+    keeper = Keeper(Spool(tmp_path / "spool", max_bytes=10**7, sync=False), opening)
+    keeper.keep(some_spans(1), ConnectionError("away"))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            keeper.keep(some_spans(2, seed=2))
+            keeper.note_success()
+            wait_until(lambda: stored == some_spans(2, seed=2), what="the replay")
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    keeper.close()
