@@ -8,7 +8,6 @@ import os
 import sys
 import threading
 import time
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
@@ -277,6 +276,8 @@ def _otlp_exporter(wanted: Wanted) -> SpanExporter:
 
 
 def _exporter_by_name(name: str) -> SpanExporter | None:
+    from importlib.metadata import entry_points  # ten milliseconds, for who names an exporter of others
+
     for entry_point in entry_points(group="opentelemetry_traces_exporter", name=name):
         exporter: SpanExporter = entry_point.load()()
         return exporter
