@@ -10,6 +10,7 @@ from otel_runs import settings
 from otel_runs.doctor import report
 from otel_runs.doctor.finding import Finding
 from otel_runs.errors import OtelRunsError
+from otel_runs.export.spooling import ENDPOINT_VARIABLES
 from otel_runs.launch import at_start, orders
 from otel_runs.store.folder import NO_DATABASE
 from otel_runs.store.location import database_url, shown
@@ -25,7 +26,6 @@ _EXPORTERS: Final = "OTEL_TRACES_EXPORTER"
 _SAMPLER: Final = "OTEL_TRACES_SAMPLER"
 _COMPLETE_SAMPLERS: Final = frozenset({"", "always_on", "parentbased_always_on"})
 _PROPAGATORS: Final = "OTEL_PROPAGATORS"
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 HEARTBEATS_MISSED: Final = 3
 """So many heartbeats may be late before a run is called lost."""
@@ -133,7 +133,7 @@ def _nowhere(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _no_way_out(environ: Mapping[str, str]) -> Iterator[Finding]:
-    if stores_nothing(environ) and not any(environ.get(name) for name in _ENDPOINTS):
+    if stores_nothing(environ) and not any(environ.get(name) for name in ENDPOINT_VARIABLES):
         yield Finding(
             "no-way-out",
             "warning",
@@ -219,7 +219,7 @@ def _no_trace_context(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _wrong_port(environ: Mapping[str, str]) -> Iterator[Finding]:
     protocol = next((environ[name] for name in _PROTOCOLS if environ.get(name)), "http/protobuf")
-    for name in _ENDPOINTS:
+    for name in ENDPOINT_VARIABLES:
         endpoint = environ.get(name, "").rstrip("/")
         if protocol != "grpc" and endpoint.endswith(_GRPC_PORT):
             yield Finding(

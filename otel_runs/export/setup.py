@@ -25,6 +25,7 @@ from otel_runs.export.open_spans import OpenSpans
 from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
 from otel_runs.export.sampling import record_unsampled
 from otel_runs.export.signals import SignalWatch
+from otel_runs.export.spooling import ENDPOINT_VARIABLES
 from otel_runs.store.folder import NO_DATABASE
 
 logger = logging.getLogger(__name__)
@@ -255,8 +256,7 @@ def _other_exporters(wanted: Wanted) -> list[SpanExporter]:
     """What the provider we set up exports to besides the database, by argument or the standard variables."""
     given = _exporter_names()
     names = [name for name in given if name not in (OUR_NAME, "none")]
-    endpoint_variables = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    has_endpoint_variable = any(os.environ.get(name) for name in endpoint_variables)
+    has_endpoint_variable = any(os.environ.get(name) for name in ENDPOINT_VARIABLES)
     if "otlp" not in names and (wanted.otlp_endpoint or (has_endpoint_variable and not given)):
         names.append("otlp")
     exporters = [_otlp_exporter(wanted) if name == "otlp" else _exporter_by_name(name) for name in names]

@@ -19,6 +19,8 @@ from otel_runs.spool.spool import Quarantined, Spool
 from otel_runs.store.folder import default_file, settled_url
 from otel_runs.store.forks import OPENING_PATIENCE_SECONDS, fork_gate
 
+ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+"""Where spans go, unless the pipeline says it: the first that is set. Source: OpenTelemetry, protocol/exporter.md."""
 SPOOL: Final = "spool"
 _OFF: Final = "off"
 _ENDPOINTS: Final = "otlp-"
@@ -77,8 +79,7 @@ def spool_of_endpoint(endpoint: str | None) -> Spool | None:
     asked = settings.read(settings.SPOOL)
     if asked == _OFF:
         return None
-    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    url = endpoint or next((os.environ[name] for name in names if os.environ.get(name)), "localhost")
+    url = endpoint or next((os.environ[name] for name in ENDPOINT_VARIABLES if os.environ.get(name)), "localhost")
     # Before the last @ there may be a password, in the query a token.
     place = url.partition("?")[0].partition("://")[2].rpartition("@")[2] or url.rpartition("@")[2]
     place = place.removesuffix("/v1/traces").rstrip("/")
