@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -45,8 +46,8 @@ class Keeper:
         self._owes_a_replay = False
         """Whether one was to begin and no thread could."""
         self._closing = threading.Event()
-        self._deadline = 0.0
-        """When the last replay ends, of ``time.monotonic()``; once it is closing."""
+        self._deadline = math.inf
+        """When the last replay ends, of ``time.monotonic()``."""
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -135,7 +136,7 @@ class Keeper:
         return True
 
     def _is_over(self) -> bool:
-        return self._closing.is_set() and time.monotonic() > self._deadline
+        return time.monotonic() > self._deadline
 
     def _tell(self, done: Replayed) -> None:
         if done.spans:

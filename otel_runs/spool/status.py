@@ -33,7 +33,7 @@ class Status(NamedTuple):
 
 
 def status(folder: Path) -> Status:
-    """What is in a spool now. Reads its files, a second a gigabyte or so; changes nothing.
+    """What is in a spool now. Reads its files, some five seconds a gigabyte; changes nothing.
 
     Raises:
         OSError: its folder or a file cannot be read.
