@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,35 @@ def test_what_is_spooled_while_a_replay_runs_is_replayed_as_well(tmp_path: Path)
 
     assert stored == [*some_spans(1), *late]
     assert keeper.outage is None
+
+
+def test_a_process_that_can_start_no_thread_any_more_replays_when_it_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is from Python 3.12 on while the interpreter shuts down."""
+    stored: list[Span] = []
+
+    def save(spans: Sequence[Span]) -> list[Quarantined]:
+        stored.extend(spans)
+        return []
+
+    @contextmanager
+    def opening() -> Generator[Save]:
+        yield save
+
+    def refuse(_: threading.Thread) -> None:
+        msg = "can't create new thread at interpreter shutdown"
+        raise RuntimeError(msg)
+
+    keeper = Keeper(Spool(tmp_path / "spool", max_bytes=10**7, sync=False), opening)
+    keeper.keep(some_spans(2))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    keeper.note_success()
+    assert stored == []
+    keeper.close()
+
+    assert stored == some_spans(2)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
