@@ -41,11 +41,11 @@ class SpoolsSpans(Protocol):
     @property
     def is_spooling(self) -> bool:
         """Whether it has a spool."""
-        raise NotImplementedError
+        ...
 
     def spool(self, spans: Sequence[ReadableSpan], *, patience: float | None = None) -> bool:
         """Keep spans for later; False if nothing was done, as it takes longer than ``patience`` or is turned off."""
-        raise NotImplementedError
+        ...
 
 
 def spool_of_database(url: str | os.PathLike[str] | None = None) -> Spool | None:
