@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Before any provider is made: in a forked child the SDK's (1.45) uses its lock, which stays the parent's there if its
+# handlers of forks come after the provider's. Tests that fork would then wait for ever.
+import concurrent.futures.thread  # noqa: F401  loaded for its handlers of forks
 import os
 import uuid
 from collections.abc import Callable, Iterator
