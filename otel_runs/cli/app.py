@@ -137,7 +137,7 @@ def tail(
 
     for option, given in (("--timeout", timeout), ("--interval", interval)):
         if given is not None and not follow:
-            msg = f"{option} belongs to --follow; give both or neither"
+            msg = f"{option} belongs to --follow; add --follow, or leave {option} out"
             raise typer.BadParameter(msg)
     asked = Tail(limit, tuple(status or ()), name, env, nested, json)
     run_tail(db or context.obj, asked, Staying(interval or POLL_SECONDS, timeout) if follow else None)

@@ -30,7 +30,7 @@ def reap_command(
         typer.Option(
             "--older-than",
             metavar="TIME",
-            help="How old the last heartbeat of a run must be: 90s, 5m, 2h. Default: OTEL_RUNS_LOST_AFTER.",
+            help="How old the last heartbeat of a run must be: 90s, 5m, 2h. Default: OTEL_RUNS_LOST_AFTER, 60s.",
         ),
     ] = None,
     watch: Annotated[
