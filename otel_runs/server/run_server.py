@@ -58,7 +58,7 @@ class RunServer:
         self._meters = Meters(room)
         self._workers = Workers(options) if options.workers > 1 else None
         store = self._workers or Storing(self._store.save, options.limits, options.most_bytes)
-        threads = _WRITERS if self._store.takes_several else 1
+        threads = _WRITERS if self._store.several_writers else 1
         writers, least = (threads, _LEAST_BYTES) if self._workers is None else (options.workers, 0)
         self._intake = Intake(store.store, room=room, meters=self._meters, writers=writers, least_bytes=least)
         self._desk = Desk(self._intake, room, self._meters, token=options.token, most_bytes=options.most_bytes)

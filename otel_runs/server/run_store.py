@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Final
 
 from otel_runs.errors import OtelRunsError, StoreUnavailableError
 from otel_runs.ingest import Ingest
@@ -12,6 +13,7 @@ from otel_runs.ingest.splitting import RefusedSpan, save_splitting
 from otel_runs.reaper.judgement import Judgement
 from otel_runs.reaper.reaper import Reaper
 from otel_runs.spans.span import Span
+from otel_runs.store.dialects import dialect_named
 from otel_runs.store.engine import Database, open_database
 from otel_runs.store.location import database_url, shown
 
@@ -29,7 +31,8 @@ class RunStore:
 
     def __init__(self, url: str | None, turns: AbstractContextManager[object] | None = None) -> None:
         self._url = database_url(url)
-        self._turns = nullcontext() if turns is None or self.takes_several else turns
+        self.several_writers: Final = dialect_named(self._url.get_backend_name()).several_writers
+        self._turns = nullcontext() if turns is None or self.several_writers else turns
         self._opening = threading.Lock()
         self._opened: tuple[Database, Ingest] | None = None
 
@@ -37,11 +40,6 @@ class RunStore:
     def place(self) -> str:
         """Where it is, for people."""
         return shown(self._url)
-
-    @property
-    def takes_several(self) -> bool:
-        """Whether it takes transactions side by side."""
-        return self._url.get_backend_name() != "sqlite"
 
     def open(self) -> bool:
         """Open the database, and create or migrate it where needed.

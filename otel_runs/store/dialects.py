@@ -28,6 +28,8 @@ class Dialect(ABC):
     name: ClassVar[Literal["sqlite", "postgresql"]]
     patience: float = math.inf
     """Seconds after which a transaction is not run again, though the error is transient."""
+    several_writers: bool = True
+    """Whether transactions write side by side."""
 
     @abstractmethod
     def transient(self, error: BaseException) -> bool:
@@ -78,6 +80,7 @@ class Sqlite(Dialect):
     """SQLite 3.38 and newer: one writer at a time, a file is a database."""
 
     name = "sqlite"
+    several_writers = False
     patience = 5.0  # less than the busy timeout: who has waited for the lock that long would wait for it six times
 
     def transient(self, error: BaseException) -> bool:
