@@ -14,6 +14,7 @@ from bench.contenders import CONTENDERS
 from bench.rounds import Line, Samples, interleaved
 
 OURS, PLAIN = "otel_runs recorded", "plain"
+NOT_SAMPLED = "otel_runs recorded, not sampled"
 IDLE, PLAIN_IDLE = "otel_runs, no provider", "plain, no provider"
 GOALS = {PLAIN: 1.0, "logfire": 0.3, "logfire, no arguments": 0.5, "mlflow": 0.1}
 NEEDS = {"logfire": "logfire", "logfire, no arguments": "logfire", "mlflow": "mlflow"}
@@ -31,6 +32,7 @@ def lines(folder: Path, *, calls: int = 10_000, rounds: int = 7) -> list[Line]:
         for name, goal in GOALS.items()
         if name in names
     ]
+    found.append(_line("the same, not sampled", NOT_SAMPLED, OURS, in_pipeline, 1.2))
     found.append(_line("the same, exporter dropped", "otel_runs dropped", PLAIN, in_pipeline, GOALS[PLAIN]))
     found.append(_line("the same, no provider set", IDLE, PLAIN_IDLE, in_pipeline, 0.5))
     if "mlflow" in names:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 BURST = 500
 """Calls a run. Fewer than the queue of the SDK's batch processor holds, so that nobody is fast by dropping spans."""
@@ -58,6 +59,12 @@ def otel_runs_recorded(folder: Path) -> Contender:
 
     setup = otel_runs.configure(folder / "runs.db")
     return Contender(otel_runs.step(work), lambda: otel_runs.run("bench"), lambda: setup.flush(60))
+
+
+def otel_runs_unsampled(folder: Path) -> Contender:
+    """The same, with a sampler that drops every span."""
+    trace.set_tracer_provider(TracerProvider(sampler=ALWAYS_OFF))
+    return otel_runs_recorded(folder)
 
 
 def otel_runs_dropped(folder: Path) -> Contender:
@@ -146,6 +153,7 @@ def mlflow(folder: Path) -> Contender:
 
 CONTENDERS: dict[str, Callable[[Path], Contender]] = {
     "otel_runs recorded": otel_runs_recorded,
+    "otel_runs recorded, not sampled": otel_runs_unsampled,
     "otel_runs dropped": otel_runs_dropped,
     "otel_runs, no provider": otel_runs_idle,
     "plain": plain,
