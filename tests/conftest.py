@@ -16,7 +16,9 @@ import psycopg
 import pytest
 from sqlalchemy import URL, make_url
 
+from otel_runs.counters import counters
 from otel_runs.store.engine import Database, open_database
+from tests.programs import Programs
 from tests.servers.missing import ServerMissingError, needed, skip_or_fail
 from tests.servers.postgres import VERSIONS, PostgresServer
 
@@ -35,6 +37,18 @@ def _settings_of_this_machine_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("OTEL_") and not name.startswith("OTEL_RUNS_TEST_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def _counters_at_zero() -> Iterator[None]:
+    counters.reset()
+    yield
+    counters.reset()
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Programs:
+    return Programs(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -11,15 +11,7 @@ from otel_runs.settings import LOST_AFTER
 from otel_runs.store.engine import Database
 from tests.cli.conftest import CommandLine
 from tests.ingest.traces import run_id
-from tests.reaper.lives import LOST, RUNNING, beat, status
-
-ELSEWHERE = "another boot:1:7:99"
-
-
-def dead_process() -> str:
-    """An identity of this machine whose process is another one by now."""
-    boot, namespace, pid, started = (process_identity() or "").split(":")
-    return f"{boot}:{namespace}:{pid}:{int(started) - 1}"
+from tests.reaper.lives import ELSEWHERE, LOST, RUNNING, beat, dead_process, status
 
 
 def test_reap_says_which_runs_it_declared_lost_which_it_spared_and_why(

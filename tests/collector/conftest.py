@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-from tests.programs import Programs
 from tests.servers.collector import Collector
 from tests.servers.jaeger import Jaeger
 from tests.servers.kafka import Kafka
@@ -84,8 +82,3 @@ def start_production(start_collector: StartCollector, guarded: Serve, jaeger: Ja
         return start_collector("production.yaml", *more, environ=environ_of_production(guarded, jaeger.grpc) | environ)
 
     return start
-
-
-@pytest.fixture
-def programs(tmp_path: Path) -> Programs:
-    return Programs(tmp_path)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from otel_runs.counters import counters
 from otel_runs.doctor.spools import findings, findings_of_endpoints
 from otel_runs.export.spooling import spool_of_database, spool_of_endpoint
 from otel_runs.spool.spool import Quarantined, Spool
 from tests.spool.spans import some_spans
 
-
-@pytest.fixture(autouse=True)
-def _counters_at_zero() -> Iterator[None]:
-    yield
-    counters.reset()
+pytestmark = pytest.mark.usefixtures("_counters_at_zero")
 
 
 @pytest.fixture

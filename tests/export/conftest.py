@@ -7,21 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_runs.counters import counters
 from otel_runs.store.engine import open_database
-from tests.programs import Programs
-
-
-@pytest.fixture
-def programs(tmp_path: Path) -> Programs:
-    return Programs(tmp_path)
-
-
-@pytest.fixture
-def _counters_at_zero() -> Iterator[None]:
-    counters.reset()
-    yield
-    counters.reset()
 
 
 @pytest.fixture

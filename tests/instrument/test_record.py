@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-import threading
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from otel_runs import record, run, step
 from otel_runs.counters import counters
 from otel_runs.errors import InstrumentError
 from otel_runs.instrument.measure import count_rows
+from tests.at_once import at_once
 
 
 def test_every_measure_has_its_attribute(spans: Any) -> None:
@@ -208,11 +208,7 @@ def test_run_counts_the_steps_that_ended_in_it_from_all_threads(spans: Any) -> N
                 pass
 
     with run("nightly"):
-        threads = [threading.Thread(target=otel_runs.carry(work)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(*(otel_runs.carry(work) for _ in range(4)))
         with run("window"), step("load"):
             pass
     assert spans.attributes("nightly")["otel_runs.steps_expected"] == 200

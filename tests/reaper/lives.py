@@ -7,6 +7,7 @@ from typing import Any
 
 from otel_runs import attributes as key
 from otel_runs.ingest import Ingest
+from otel_runs.process import process_identity
 from otel_runs.spans.span import NO_ATTRIBUTES
 from otel_runs.store.engine import Database
 from tests.ingest.stored import stored_run
@@ -40,3 +41,12 @@ def status(database: Database, trace: int = 0) -> tuple[str, str | None]:
 
 RUNNING = ("running", None)
 LOST = ("failed", "lost")
+
+ELSEWHERE = "another boot:1:7:99"
+"""A process of another machine."""
+
+
+def dead_process() -> str:
+    """An identity of this machine whose process is another one by now."""
+    boot, namespace, pid, started = (process_identity() or "").split(":")
+    return f"{boot}:{namespace}:{pid}:{int(started) - 1}"

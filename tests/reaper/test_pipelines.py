@@ -12,6 +12,7 @@ import pytest
 
 from otel_runs.store.engine import open_database
 from tests.programs import Programs, otel_runs_command
+from tests.reaper.lives import ELSEWHERE
 from tests.waiting import wait_until
 
 PIPELINE = """
@@ -113,7 +114,7 @@ def test_stopped_pipeline_that_was_taken_for_dead_comes_back(
     """As a process of another machine, of which nobody can see that it lives."""
     stop(pipeline, database_url_for_test)
     with open_database(database_url_for_test) as database, database.write() as connection:
-        connection.exec_driver_sql("UPDATE runs SET process = 'another boot:1:7:99'")
+        connection.exec_driver_sql(f"UPDATE runs SET process = '{ELSEWHERE}'")
     wait_until(lambda: reap() == {"lost": 1, "spared": 0, "heard": 0}, what="the loss")
     assert steps(database_url_for_test)[1] == ("load", "failed", "lost")
     pipeline.send_signal(signal.SIGCONT)

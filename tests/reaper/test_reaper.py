@@ -21,12 +21,10 @@ from otel_runs.store.engine import Database, open_database
 from tests.at_once import at_once
 from tests.ingest.stored import stored_run
 from tests.ingest.traces import row_id, run_id, span
-from tests.reaper.lives import LOST, RUNNING, beat, end, status
+from tests.reaper.lives import ELSEWHERE, LOST, RUNNING, beat, dead_process, end, status
 
 HOUR = 3600
 LIMITS = Limits(lost_after=60, confirm=0.5)
-GONE = "another boot:1:7:99"
-"""A process of another machine."""
 
 
 def nobody_watches(runs: int, seconds: float) -> None:
@@ -35,12 +33,6 @@ def nobody_watches(runs: int, seconds: float) -> None:
 
 def verdicts(judgements: list[Judgement]) -> dict[str, str]:
     return {each.run.id: each.verdict for each in judgements}
-
-
-def dead_process() -> str:
-    """An identity of this machine whose process is another one by now."""
-    boot, namespace, pid, started = (process_identity() or "").split(":")
-    return f"{boot}:{namespace}:{pid}:{int(started) - 1}"
 
 
 @pytest.fixture
@@ -66,7 +58,7 @@ def while_watched(database_url_for_test: str, database: Database) -> Callable[..
 def test_run_of_another_machine_that_is_silent_while_watched_is_lost(
     database: Database, while_watched: Callable[..., list[Judgement]]
 ) -> None:
-    beat(database, ago=61, process=GONE)
+    beat(database, ago=61, process=ELSEWHERE)
     [judgement] = while_watched()
     assert judgement.verdict == "lost"
     assert judgement.reason.startswith("not heard of in ")
@@ -82,7 +74,7 @@ def test_run_that_nobody_gave_a_heartbeat_is_never_lost(database: Database, data
 def test_run_that_was_heard_of_within_the_limit_is_not_even_watched(
     database: Database, database_url_for_test: str
 ) -> None:
-    beat(database, ago=30, process=GONE)
+    beat(database, ago=30, process=ELSEWHERE)
     assert verdicts(reap_once(database_url_for_test, LIMITS, nobody_watches)) == {run_id(): "heard"}
     assert status(database) == RUNNING
 
@@ -106,8 +98,8 @@ def test_run_whose_process_lives_is_spared_however_old_its_heartbeat(
 def test_run_whose_clock_is_an_hour_behind_lives_as_long_as_its_heartbeat_changes(
     database: Database, while_watched: Callable[..., list[Judgement]]
 ) -> None:
-    beat(database, ago=HOUR, process=GONE)
-    [judgement] = while_watched(lambda: beat(database, ago=HOUR, process=GONE))
+    beat(database, ago=HOUR, process=ELSEWHERE)
+    [judgement] = while_watched(lambda: beat(database, ago=HOUR, process=ELSEWHERE))
     assert (judgement.verdict, judgement.reason) == ("heard", "it was heard of while it was watched")
     assert status(database) == RUNNING
 
@@ -115,7 +107,7 @@ def test_run_whose_clock_is_an_hour_behind_lives_as_long_as_its_heartbeat_change
 def test_heartbeat_from_the_future_is_watched_for_the_whole_limit(
     database: Database, while_watched: Callable[..., list[Judgement]]
 ) -> None:
-    beat(database, ago=-HOUR, process=GONE)
+    beat(database, ago=-HOUR, process=ELSEWHERE)
     began = time.monotonic()
     limits = Limits(lost_after=1.5, confirm=0.1)
     [judgement] = while_watched(limits=limits)
@@ -127,8 +119,8 @@ def test_heartbeat_from_the_future_is_watched_for_the_whole_limit(
 def test_run_with_a_clock_ahead_lives_as_long_as_its_heartbeat_changes(
     database: Database, while_watched: Callable[..., list[Judgement]]
 ) -> None:
-    beat(database, ago=-HOUR, process=GONE)
-    judgements = while_watched(lambda: beat(database, ago=-HOUR, process=GONE), limits=Limits(1.5, 0.1))
+    beat(database, ago=-HOUR, process=ELSEWHERE)
+    judgements = while_watched(lambda: beat(database, ago=-HOUR, process=ELSEWHERE), limits=Limits(1.5, 0.1))
     assert verdicts(judgements) == {run_id(): "heard"}
     assert status(database) == RUNNING
 
@@ -136,7 +128,7 @@ def test_run_with_a_clock_ahead_lives_as_long_as_its_heartbeat_changes(
 def test_run_that_ends_while_it_is_watched_has_its_own_end(
     database: Database, while_watched: Callable[..., list[Judgement]]
 ) -> None:
-    beat(database, ago=61, process=GONE)
+    beat(database, ago=61, process=ELSEWHERE)
     [judgement] = while_watched(lambda: end(database))
     assert judgement.reason == "it ended while it was watched"
     assert status(database) == ("completed", "completed")
@@ -145,10 +137,10 @@ def test_run_that_ends_while_it_is_watched_has_its_own_end(
 def test_lost_run_that_wakes_up_runs_again_and_ends_as_it_says(
     database: Database, while_watched: Callable[..., list[Judgement]]
 ) -> None:
-    beat(database, ago=61, process=GONE)
+    beat(database, ago=61, process=ELSEWHERE)
     while_watched()
     assert status(database) == LOST
-    beat(database, process=GONE)
+    beat(database, process=ELSEWHERE)
     assert status(database) == RUNNING
     end(database)
     assert status(database) == ("completed", "completed")
@@ -159,8 +151,8 @@ def test_run_with_a_key_is_watched_though_one_of_its_processes_has_ended(
 ) -> None:
     keyed = {key.RUN_KEY: "nightly"}
     beat(database, ago=61, process=dead_process(), attributes=keyed)
-    beat(database, ago=62, trace=1, process=GONE, attributes=keyed)
-    [judgement] = while_watched(lambda: beat(database, ago=60.5, trace=1, process=GONE, attributes=keyed))
+    beat(database, ago=62, trace=1, process=ELSEWHERE, attributes=keyed)
+    [judgement] = while_watched(lambda: beat(database, ago=60.5, trace=1, process=ELSEWHERE, attributes=keyed))
     assert (judgement.verdict, judgement.run.id) == ("heard", run_id_from_key("nightly"))
     [judgement] = while_watched()
     assert judgement.verdict == "lost"
@@ -175,7 +167,7 @@ def test_heartbeat_between_the_look_and_the_word_saves_the_run(
     declare = ingest.declare_lost
 
     def too_late(losses: list[object]) -> set[str]:
-        beat(database, process=GONE)
+        beat(database, process=ELSEWHERE)
         return declare(losses)  # type: ignore[arg-type]  # as they came
 
     monkeypatch.setattr(ingest, "declare_lost", too_late)
@@ -188,7 +180,7 @@ def test_reaper_that_was_away_watches_anew(database: Database) -> None:
     """A machine that slept or was stopped cannot know whether others were silent meanwhile."""
     limits = Limits(lost_after=2, confirm=2)
     reaper, ingest = Reaper(limits), Ingest(database)
-    beat(database, ago=HOUR, process=GONE)
+    beat(database, ago=HOUR, process=ELSEWHERE)
     assert verdicts(reaper.look(database, ingest)) == {run_id(): "awaited"}
     time.sleep(2.1)
     [judgement] = reaper.look(database, ingest)
@@ -209,7 +201,7 @@ def test_run_that_beats_is_never_lost_however_long_it_is_watched(database: Datab
     reaper, ingest = Reaper(limits), Ingest(database)
     until = time.monotonic() + 3 * limits.lost_after
     while time.monotonic() < until:
-        beat(database, ago=HOUR, process=GONE)
+        beat(database, ago=HOUR, process=ELSEWHERE)
         assert verdicts(reaper.look(database, ingest)) == {run_id(): "awaited"}
         time.sleep(0.05)
     assert status(database) == RUNNING

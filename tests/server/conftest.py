@@ -5,13 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import Programs
 from tests.server.running import ThreadedServer, serving
-
-
-@pytest.fixture
-def programs(tmp_path: Path) -> Programs:
-    return Programs(tmp_path)
 
 
 @pytest.fixture

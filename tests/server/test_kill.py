@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
-
-import pytest
 
 from tests.databases import one_of_each_kind
 from tests.programs import Programs
@@ -15,14 +12,6 @@ from tests.servers.postgres import PostgresServer
 
 TRACES = 500
 """Of 100 spans each."""
-
-
-@pytest.fixture
-def postgres() -> Iterator[PostgresServer]:
-    """A server of its own, because it is killed; one that waits for the disk, as PostgreSQL does by default."""
-    server = PostgresServer(18, fsync=True)
-    yield server
-    server.stop()
 
 
 @one_of_each_kind
@@ -43,14 +32,14 @@ def test_every_acknowledged_span_survives_kill_9_of_the_server(programs: Program
 
 
 def test_every_acknowledged_span_survives_the_crash_of_the_database(
-    programs: Programs, postgres: PostgresServer
+    programs: Programs, own_postgres: PostgresServer
 ) -> None:
-    with ServerProcess(programs, "--db", postgres.url) as server, Stream(lambda: server, TRACES) as stream:
+    with ServerProcess(programs, "--db", own_postgres.url) as server, Stream(lambda: server, TRACES) as stream:
         stream.await_acknowledged(TRACES // 5)
-        postgres.crash()
+        own_postgres.crash()
         assert len(stream.acknowledged) < TRACES, "it was killed amid the stream"
-        postgres.restart()
-        assert missing_in(postgres.url, set(stream.acknowledged)) == []
+        own_postgres.restart()
+        assert missing_in(own_postgres.url, set(stream.acknowledged)) == []
         stream.finish()
         assert len(stream.acknowledged) == TRACES
-        assert missing_in(postgres.url, stream.acknowledged) == []
+        assert missing_in(own_postgres.url, stream.acknowledged) == []

@@ -21,12 +21,11 @@ from tests.databases import one_of_each_kind
 from tests.ingest.contents import contents_of
 from tests.ingest.traces import span_id, trace_id
 from tests.programs import Programs
-from tests.reaper.lives import LOST, RUNNING, beat, end, status
+from tests.reaper.lives import ELSEWHERE, LOST, RUNNING, beat, dead_process, end, status
 from tests.server.running import LOGS, Client, ServerProcess, serving
 from tests.spans.otlp import logs, pairs
 from tests.waiting import wait_until
 
-ELSEWHERE = "another boot:1:7:99"
 LIMIT = 1.0
 
 
@@ -46,11 +45,6 @@ def status_once_heard_of(hear: Callable[[], object], database: Database) -> tupl
         found = status(database)
         if time.monotonic() - heard < LIMIT / 2:
             return found
-
-
-def dead_process() -> str:
-    boot, namespace, pid, started = (process_identity() or "").split(":")
-    return f"{boot}:{namespace}:{pid}:{int(started) - 1}"
 
 
 def test_server_declares_a_silent_run_lost_says_so_and_takes_it_back(

@@ -17,6 +17,8 @@ from otel_runs.spool.spool import Quarantined, Spool
 from tests.spool.spans import some_spans
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("_counters_at_zero")
+
 
 def test_what_is_spooled_while_a_replay_runs_is_replayed_as_well(tmp_path: Path) -> None:
     stored: list[Span] = []

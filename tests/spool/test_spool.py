@@ -23,6 +23,8 @@ from otel_runs.spool.status import status
 from otel_runs.store.engine import open_database
 from tests.spool.spans import some_spans
 
+pytestmark = pytest.mark.usefixtures("_counters_at_zero")
+
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 needs_locks = pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
 
