@@ -69,6 +69,18 @@ def test_forged_circle_of_parents_ends() -> None:
     assert totals_of(rows).tokens is None
 
 
+COUNTS = st.none() | st.integers(0, 9)
+FLAT = st.lists(st.tuples(COUNTS, COUNTS, COUNTS, st.sampled_from(["llm", "step"])), min_size=1, max_size=5)
+
+
+@given(FLAT)
+def test_row_that_reports_nothing_changes_nothing_wherever_it_is(reported: list[tuple[Any, ...]]) -> None:
+    columns = ("rows_in", "rows_out", "tokens", "kind")
+    rows = [row(str(number), **dict(zip(columns, values, strict=True))) for number, values in enumerate(reported)]
+    below = row("silent", rows[0].id, name="other")
+    assert totals_of([*rows, below]) == totals_of([*rows, below._replace(parent_id="run")]) == totals_of(rows)
+
+
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=8), st.data())
 def test_cost_does_not_depend_on_the_order_of_rows(costs: list[float], data: st.DataObject) -> None:
     rows = [row(str(number), cost_usd=cost) for number, cost in enumerate(costs)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import calls, exports, growing, importing, live, receivers, receiving, run
+from bench import calls, exports, growing, importing, live, receivers, receiving, run, stages
 from bench.contenders import CONTENDERS
 from bench.rounds import Line, interleaved
 from tests.servers.postgres import PostgresServer
@@ -79,6 +79,10 @@ def test_a_grown_database_is_compared_with_an_empty_one(tmp_path: Path) -> None:
     told: list[str] = []
     assert growing.grow(receivers.synced_sqlite(tmp_path), 1_000, tmp_path, told.append, parts=2, rounds=1) > 0
     assert "with 2,000 rows" in told[-1]
+
+
+def test_every_stage_of_a_span_takes_time(tmp_path: Path) -> None:
+    assert all(microseconds > 0 for microseconds in stages.stages(tmp_path, size=100, requests=2).values())
 
 
 @pytest.fixture
