@@ -35,6 +35,8 @@ _FIRST_SLICE: Final = 0.02
 _LONGEST_SLICE: Final = 0.5
 _MOMENT: Final = 0.005
 """Seconds that it goes on between two slices."""
+_RECALL_SECONDS: Final = 0.05
+"""How long it may take to come back, before it is called again."""
 _FIRST_PROCESS: Final = 1
 """The process id of a container's program. The kernel keeps from it what it has no handler for, also its own kill."""
 
@@ -60,7 +62,10 @@ class SignalWatch:
         self._done = _thread.allocate_lock()
         self._deadline = 0.0
         self._slice = _FIRST_SLICE
-        self._recalled_by: int | None = None
+        self._number = 0
+        self._call: object = None
+        """What the main thread has not heard yet."""
+        self._calls_end = 0.0
 
     def start(self) -> None:
         """Watch the signals that would end this process by default, and are not waited for by its own code.
@@ -103,9 +108,9 @@ class SignalWatch:
         try:
             if self._pid != os.getpid():
                 self._begin(number)
-            elif self._recalled_by != number:
+            elif not self._is_recall(number):
                 _die_of(number)  # it was asked twice
-            self._recalled_by = None
+            self._call = None
             left = self._deadline - time.monotonic()
             if left <= 0 or self._done.acquire(timeout=min(self._slice, left)):
                 _die_of(number)
@@ -114,8 +119,13 @@ class SignalWatch:
         except RuntimeError:  # no thread can be started
             _die_of(number)
 
+    def _is_recall(self, number: int) -> bool:
+        # One that was sent again just when the first had been heard is none that asks twice.
+        return number == self._number and (self._call is not None or time.monotonic() < self._calls_end)
+
     def _begin(self, number: int) -> None:
         self._pid = os.getpid()
+        self._number = number
         self._done = _thread.allocate_lock()
         self._done.acquire()
         self._deadline = time.monotonic() + self._timeout
@@ -145,10 +155,17 @@ class SignalWatch:
             self._done.release()
 
     def _recall(self, number: int, main_thread: int) -> None:
-        """Have the main thread stand still again."""
+        """Have the main thread stand still again.
+
+        A signal that comes between Python's last look for one and a system call does not interrupt that call: a sleep
+        would be slept to its end. So it is sent until it is heard.
+        """
         time.sleep(_MOMENT)
-        self._recalled_by = number
-        signal.pthread_kill(main_thread, number)
+        call = self._call = object()
+        while self._call is call:
+            self._calls_end = time.monotonic() + 2 * _RECALL_SECONDS
+            signal.pthread_kill(main_thread, number)
+            time.sleep(_RECALL_SECONDS)
 
 
 def _keep_exit_code_of_ctrl_c() -> None:

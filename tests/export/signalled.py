@@ -19,14 +19,9 @@ from opentelemetry import trace
 from otel_runs import run, step
 url = os.environ.get("URL", "runs.db")
 tracer = trace.get_tracer("t")
-def wait():
-    # Not one sleep: Python notices a signal that comes when it is about to fall asleep only when it wakes up.
-    for _ in range(600): time.sleep(0.1)
-async def wait_in_asyncio():
-    for _ in range(600): await asyncio.sleep(0.1)
 def ready():
     print("ready", flush=True)
-    wait()
+    time.sleep(60)
 """
 NIGHTLY = """
 otel_runs.configure(url)

@@ -32,7 +32,7 @@ span = tracer.start_span("nightly")
 print("ready", flush=True)
 with {lock}:
     os.kill(os.getpid(), signal.SIGTERM)
-wait()
+time.sleep(60)
 """,
     )
 
@@ -83,6 +83,25 @@ print(set(codes))
         (*CANCELLED, 15)
     ]
     assert programs.rows("SELECT DISTINCT status FROM model_runs WHERE name = 'load'") == [("cancelled",)]
+
+
+def test_a_call_that_the_main_thread_does_not_hear_is_repeated(programs: Programs) -> None:
+    """As one that comes when it is just falling asleep."""
+    died = killed(
+        programs,
+        """
+heard = signal.pthread_kill
+def not_heard(thread, number):
+    os.write(1, b"not heard")
+    signal.pthread_kill = heard
+signal.pthread_kill = not_heard
+"""
+        + NIGHTLY,
+        signal.SIGTERM,
+    )
+
+    assert (died.code, died.stdout, died.stderr) == (-signal.SIGTERM, "not heard", "")
+    assert the_run(programs) == CANCELLED
 
 
 def test_a_signal_at_the_end_waits_for_what_is_being_stored(programs: Programs) -> None:
