@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def time_from_ns(ns: int) -> datetime:
@@ -25,7 +26,7 @@ def ns_from_time(time: datetime) -> int:
     if time.tzinfo is None:
         msg = f"time {time!r} has no time zone; expected an aware datetime"
         raise ValueError(msg)
-    return (time - _EPOCH) // timedelta(microseconds=1) * 1000
+    return (time - _EPOCH) // _MICROSECOND * 1000
 
 
 def ms_from_ns(ns: int) -> int:

@@ -22,6 +22,8 @@ Row = tuple[Any, ...]
 
 _NS: Final = 1_000_000_000
 """Of a second."""
+_DIGITS: Final = 6
+"""Behind the point of a second."""
 _WIDEST: Final = 64
 """Bits of an integer, with its sign, that orjson writes."""
 
@@ -122,8 +124,20 @@ def ns_from_value(value: str | datetime | None) -> int | None:
     if value is None:
         return None
     if isinstance(value, str):
-        value = datetime.fromisoformat(value).replace(tzinfo=UTC)
+        second, point, digits = value.partition(".")
+        if point and len(digits) == _DIGITS and digits.isdecimal():  # as we write it: 0.5 us instead of 2
+            return _ns_of_second(second) + int(digits) * 1000
+        value = _read_time(value)
     return ns_from_time(value)
+
+
+@lru_cache(maxsize=4096)
+def _ns_of_second(text: str) -> int:
+    return ns_from_time(_read_time(text))
+
+
+def _read_time(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def json_text(value: object) -> str | None:

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -174,6 +175,11 @@ def test_metadata_can_be_asked_by_the_databases_json_functions(database: Databas
 def test_time_written_is_the_time_read(ns: int) -> None:
     assert ns_from_value(Rows("").time(ns)) == ns
     assert ns_from_value(time_from_ns(ns)) == ns
+
+
+@pytest.mark.parametrize("text", ["2026-11-21 22:10:00", "2026-11-21 22:10:00.000", "2026-11-21T22:10:00.000000"])
+def test_time_that_somebody_else_wrote_is_read_too(text: str) -> None:
+    assert ns_from_value(text) == 1_795_299_000_000_000_000
 
 
 def test_nothing_is_written_as_nothing() -> None:
