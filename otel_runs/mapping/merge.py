@@ -8,7 +8,8 @@ and in whatever order they came.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 from otel_runs.mapping.losses import LOST, REAPER
@@ -71,30 +72,29 @@ def _size(value: object) -> tuple[bool, float, str]:
     return is_number, value if isinstance(value, (int, float)) else 0, repr(value)
 
 
-def _merged(one: Record, other: Record, weight: int, other_weight: int, ending: frozenset[int]) -> Iterator[Any]:
+def _merged(one: Record, other: Record, weight: int, other_weight: int, ending: Sequence[bool]) -> list[Any]:
     """The columns of the merged record.
 
-    A value once known is never replaced by nothing. What an end says of itself (``ending``) holds as a whole, though:
-    the error of a presumed death must not stay on a run that in truth succeeded.
+    A value once known is never replaced by nothing. What an end says of itself (where ``ending`` is true) holds as a
+    whole, though: the error of a presumed death must not stay on a run that in truth succeeded.
     """
     if weight != other_weight:
         strong, weak = (one, other) if weight > other_weight else (other, one)
-        for index, (value, weaker) in enumerate(zip(strong, weak, strict=True)):
-            yield value if value is not None or index in ending else weaker
-        return
+        return [
+            value if value is not None or is_ending else weaker
+            for value, weaker, is_ending in zip(strong, weak, ending, strict=True)
+        ]
     last = max(one, other, key=lambda record: _end_of(record, ending))
-    for index, values in enumerate(zip(one, other, strict=True)):
-        yield last[index] if index in ending else largest(*values)
+    return [
+        value if is_ending else largest(mine, others)
+        for value, mine, others, is_ending in zip(last, one, other, ending, strict=True)
+    ]
 
 
-def _end_of(record: Record, ending: frozenset[int]) -> tuple[int, list[tuple[bool, float, str]]]:
-    return record.completed_at or 0, [_size(record[index]) for index in sorted(ending)]
+def _end_of(record: Record, ending: Sequence[bool]) -> tuple[int, list[tuple[bool, float, str]]]:
+    return record.completed_at or 0, [_size(value) for value in compress(record, ending)]
 
 
-def _positions(kind: type[Any]) -> frozenset[int]:
-    names = ("status", "stop_reason", "status_source", "error", "error_type", "completed_at", "duration_ns")
-    return frozenset(kind._fields.index(name) for name in names if name in kind._fields)
-
-
-_RUN_ENDING = _positions(Run)
-_MODEL_RUN_ENDING = _positions(ModelRun)
+_ENDING = {"status", "stop_reason", "status_source", "error", "error_type", "completed_at", "duration_ns"}
+_RUN_ENDING = [name in _ENDING for name in Run._fields]
+_MODEL_RUN_ENDING = [name in _ENDING for name in ModelRun._fields]
