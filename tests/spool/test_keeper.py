@@ -15,20 +15,20 @@ from otel_runs.spool.keeper import Keeper
 from otel_runs.spool.replay import Save
 from otel_runs.spool.spool import Quarantined, Spool
 from tests.spool.spans import some_spans
+from tests.spool.stored import Stored
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("_counters_at_zero")
 
 
 def test_what_is_spooled_while_a_replay_runs_is_replayed_as_well(tmp_path: Path) -> None:
-    stored: list[Span] = []
+    stored = Stored()
     late = some_spans(2, seed=2)
 
     def save(spans: Sequence[Span]) -> list[Quarantined]:
         if not stored:
             keeper.keep(late)
-        stored.extend(spans)
-        return []
+        return stored.save(spans)
 
     @contextmanager
     def opening() -> Generator[Save]:
@@ -47,15 +47,11 @@ def test_a_process_that_can_start_no_thread_any_more_replays_when_it_closes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it is from Python 3.12 on while the interpreter shuts down."""
-    stored: list[Span] = []
-
-    def save(spans: Sequence[Span]) -> list[Quarantined]:
-        stored.extend(spans)
-        return []
+    stored = Stored()
 
     @contextmanager
     def opening() -> Generator[Save]:
-        yield save
+        yield stored.save
 
     def refuse(_: threading.Thread) -> None:
         msg = "can't create new thread at interpreter shutdown"
@@ -75,17 +71,13 @@ def test_a_process_that_can_start_no_thread_any_more_replays_when_it_closes(
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_brings_home_what_is_its_own_though_its_parent_waits(tmp_path: Path) -> None:
     parent = os.getpid()
-    stored: list[Span] = []
-
-    def save(spans: Sequence[Span]) -> list[Quarantined]:
-        stored.extend(spans)
-        return []
+    stored = Stored()
 
     @contextmanager
     def opening() -> Generator[Save]:
         if os.getpid() == parent:
             raise ConnectionError
-        yield save
+        yield stored.save
 
     keeper = Keeper(Spool(tmp_path / "spool", max_bytes=10**7, sync=False), opening)
     keeper.keep(some_spans(1), ConnectionError("away"))

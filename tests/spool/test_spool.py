@@ -7,7 +7,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from otel_runs.spool.spool import QUARANTINED, Quarantined, Spool
 from otel_runs.spool.status import status
 from otel_runs.store.engine import open_database
 from tests.spool.spans import some_spans
+from tests.spool.stored import Stored
 
 pytestmark = pytest.mark.usefixtures("_counters_at_zero")
 
@@ -36,19 +37,6 @@ def folder(tmp_path: Path) -> Path:
 
 def spool_in(folder: Path, *, max_bytes: int = 10_000_000, sync: bool = False) -> Spool:
     return Spool(folder, max_bytes=max_bytes, sync=sync)
-
-
-class Stored(list[Span]):
-    """A destination that takes everything but what it is told to refuse."""
-
-    def __init__(self, refuses: Callable[[Span], bool] = lambda _: False) -> None:
-        super().__init__()
-        self._refuses = refuses
-
-    def save(self, spans: Sequence[Span]) -> list[Quarantined]:
-        refused = [span for span in spans if self._refuses(span)]
-        self += [span for span in spans if span not in refused]
-        return [Quarantined(span, f"{span.name} is refused") for span in refused]
 
 
 def replay_all(folder: Path, stored: Stored) -> Replayed:
@@ -396,6 +384,7 @@ import resource, sys
 from pathlib import Path
 from otel_runs.counters import stats
 from otel_runs.spool.spool import Spool
+from tests.spool.stored import Stored
 from tests.spool.spans import some_spans
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 spool = Spool(Path({str(folder)!r}), max_bytes=10**9, sync=True)
