@@ -72,7 +72,7 @@ def test_all_runs_are_in_the_tables_and_those_sampled_in_jaeger(
 
     assert (done.returncode, done.stderr) == (0, "")
     *traces, stats = done.stdout.splitlines()
-    assert stats == "(0, 0, 0, 0)"
+    assert stats == f"({3 * RUNS}, {3 * RUNS}, 0, 0)"  # received, stored, failed, dropped
     wait_until(lambda: len(rows(serve.database)) == 2 * RUNS, what="all steps in the tables")
     ended = "SELECT count(*) FROM v_runs WHERE status = 'failed' AND completeness = 'complete'"
     wait_until(lambda: _number(serve.database, ended) == RUNS, what="the ends of all runs")
