@@ -9,6 +9,7 @@ import pytest
 
 from otel_runs.store.engine import open_database
 from tests.cli.conftest import CommandLine
+from tests.programs import Programs, otel_runs_command
 
 
 def test_upgrade_creates_and_then_says_that_all_is_well(tmp_path: Path, otel_runs: CommandLine) -> None:
@@ -81,14 +82,15 @@ def test_newer_schema_is_refused_with_what_to_do(tmp_path: Path, otel_runs: Comm
         assert "pip install --upgrade otel-runs" in outcome.err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_missing_permission_is_told(tmp_path: Path, otel_runs: CommandLine) -> None:
-    path = tmp_path / "runs.db"
+def test_missing_permission_is_told(programs: Programs) -> None:
+    path = programs.folder / "runs.db"
     open_database(path).close()
     path.chmod(0)
-    outcome = otel_runs("tail", "--db", str(path))
-    assert outcome.code == 1
-    assert "permission" in outcome.err
+    # Root may read everything, but for the capabilities that this takes away.
+    unprivileged = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    outcome = programs.run([*unprivileged, *otel_runs_command("tail", "--db", str(path))])
+    assert outcome.returncode == 1
+    assert "permission" in outcome.stderr
 
 
 def test_url_that_cannot_be_used_is_told_without_its_password(otel_runs: CommandLine) -> None:

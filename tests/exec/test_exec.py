@@ -208,7 +208,6 @@ def test_a_target_that_is_none_is_refused_before_anything_starts(programs: Progr
 
 
 def test_what_libraries_do_becomes_steps_of_the_run_in_every_thread(programs: Programs) -> None:
-    pytest.importorskip("opentelemetry.instrumentation.sqlite3")
     program = programs.write(
         """
         import sqlite3, threading
@@ -233,7 +232,6 @@ def test_what_libraries_do_becomes_steps_of_the_run_in_every_thread(programs: Pr
 
 
 def test_instrumentations_can_be_left_out(programs: Programs) -> None:
-    pytest.importorskip("opentelemetry.instrumentation.sqlite3")
     program = programs.write("import sqlite3\nsqlite3.connect(':memory:').cursor().execute('SELECT 1')")
 
     programs.run(

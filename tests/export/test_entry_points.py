@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_runs.export.exporter import RunsSpanExporter
 from otel_runs.export.id_generator import TimeOrderedIdGenerator
+from tests.newest import only_newest
 from tests.programs import Programs
 
 PIPELINE = """
@@ -79,7 +80,6 @@ def test_entry_points_are_found_by_our_name(group: str, expected: type) -> None:
 
 
 def opentelemetry_instrument() -> str:
-    pytest.importorskip("opentelemetry.distro")
     return str(Path(sys.executable).with_name("opentelemetry-instrument"))
 
 
@@ -104,9 +104,8 @@ def test_opentelemetry_instrument_stores_a_plain_pipeline_and_sends_it_to_a_coll
     assert sorted(collector.names) == ["load", "nightly"]
 
 
+@only_newest
 def test_declarative_configuration_finds_exporter_and_id_generator(programs: Programs) -> None:
-    # Only for SDKs from 1.45 on; the lowest supported ones have no such package.
-    pytest.importorskip("opentelemetry.configuration")
     programs.write(
         """
         file_format: "1.1"

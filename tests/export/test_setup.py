@@ -221,7 +221,6 @@ def test_a_burst_larger_than_the_stock_queue_is_stored_whole(programs: Programs)
 
 
 def test_library_instrumentation_makes_no_spans_of_our_own_writes(programs: Programs) -> None:
-    pytest.importorskip("opentelemetry.instrumentation.sqlite3")
     done = programs.python(
         """
         import sqlite3, time

@@ -12,13 +12,14 @@ import pytest
 
 from tests.databases import one_of_each_kind
 from tests.faults.history import names
+from tests.newest import only_newest
 from tests.programs import Programs
 from tests.servers.kept import KeptServer
 from tests.servers.redis import Redis
 from tests.servers.service import running
 from tests.waiting import wait_until
 
-pytest.importorskip("celery")
+pytestmark = only_newest
 
 TASKS: Final = 4
 

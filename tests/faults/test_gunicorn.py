@@ -12,13 +12,14 @@ import pytest
 
 from tests.databases import one_of_each_kind
 from tests.faults.history import names
+from tests.newest import only_newest
 from tests.programs import Programs
 from tests.servers.kept import KeptServer
 from tests.servers.ports import free_port
 from tests.servers.service import is_ok
 from tests.waiting import wait_until
 
-pytest.importorskip("gunicorn")
+pytestmark = only_newest
 
 REQUESTS: Final = 4
 APP: Final = """

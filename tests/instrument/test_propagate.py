@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from opentelemetry import baggage, context, trace
+from opentelemetry.instrumentation.threading import ThreadingInstrumentor
 
 from otel_runs import carry, child_environment, current_step, run, step
 from otel_runs.errors import InstrumentError
@@ -100,8 +101,7 @@ def test_coroutine_function_is_refused() -> None:
 
 
 def test_threading_instrumentation_carries_steps_too(spans: Any) -> None:
-    threading_instrumentation = pytest.importorskip("opentelemetry.instrumentation.threading")
-    instrumentor = threading_instrumentation.ThreadingInstrumentor()
+    instrumentor = ThreadingInstrumentor()
     instrumentor.instrument()
     try:
         with step("outer"), ThreadPoolExecutor(1) as pool:
