@@ -22,6 +22,7 @@ from otel_runs.children import call_in_child
 from otel_runs.counters import counters
 from otel_runs.errors import OtelRunsError, SettingsError, StoreUnavailableError
 from otel_runs.export.spooling import into_database, spool_of_database
+from otel_runs.garbage import LookingSeldom
 from otel_runs.spans.from_sdk import SdkSpans
 from otel_runs.spans.span import Span
 from otel_runs.spool.keeper import Keeper, pauses
@@ -68,6 +69,7 @@ class RunsSpanExporter(SpanExporter):
         self._url = _kept_place(url)
         self._retry_seconds = retry_seconds
         self._sdk_spans = SdkSpans()
+        self._looking_seldom = LookingSeldom()
         self._causes: set[str] = set()
         self._failures = 0
         self._keeper = _keeper_of(self._url)
@@ -94,7 +96,7 @@ class RunsSpanExporter(SpanExporter):
             StoreError: only with ``OTEL_RUNS_STRICT=true``; so are errors of single spans.
         """
         counters.add(received=len(spans))
-        with self._exporting, instrumentation_suppressed():
+        with self._exporting, self._looking_seldom, instrumentation_suppressed():
             error = self._export(spans)
         if error is None:
             return SpanExportResult.SUCCESS

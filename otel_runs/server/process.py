@@ -8,7 +8,7 @@ import signal
 from types import FrameType
 from typing import Final
 
-from otel_runs.server.garbage import look_seldom
+from otel_runs.garbage import look_seldom
 from otel_runs.server.log import start_log
 from otel_runs.server.options import Options
 from otel_runs.server.own_metrics import start_own_metrics

@@ -15,9 +15,9 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Final
 
 from otel_runs.errors import OtelRunsError, SettingsError, StoreUnavailableError
+from otel_runs.garbage import look_seldom
 from otel_runs.receiver.request import Request
 from otel_runs.receiver.storing import Result, Storing
-from otel_runs.server.garbage import look_seldom
 from otel_runs.server.log import start_log
 from otel_runs.server.options import Options
 from otel_runs.server.run_store import RunStore
