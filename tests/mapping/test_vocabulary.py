@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from otel_runs import attributes as key
 from otel_runs.errors import MappingError
+from otel_runs.mapping import vocabulary
 from otel_runs.mapping.facts import facts_from_span
 from otel_runs.mapping.vocabulary import COLUMNS
 from otel_runs.records import ModelRun
@@ -126,3 +127,19 @@ def test_no_value_of_any_known_attribute_is_an_error(attributes: dict[str, objec
     for parent in (None, 0):
         facts = facts_from_span(span(1, parent, attributes=attributes), ("app.*",))
         assert facts.run is not None or facts.model_run is not None
+
+
+def test_keys_that_a_sender_invents_for_each_span_are_not_remembered_for_ever() -> None:
+    before = len(vocabulary._PLANS)
+    for number in range(2 * vocabulary._MOST_PLANS):
+        step({f"invented.{number}": "x", key.ROWS_OUT: 3})
+        step({"x" * 5_000 + str(number): "x"})
+    assert before <= vocabulary._MOST_PLANS
+    assert len(vocabulary._PLANS) <= vocabulary._MOST_PLANS
+    assert all(sum(map(len, names)) < 5_000 for names in vocabulary._PLANS)
+
+
+def test_the_same_keys_are_kept_by_one_pattern_and_not_by_another() -> None:
+    attributes = {"team.name": "data", key.METADATA_PREFIX + "part": "a"}
+    kept = [step(attributes, keep).metadata for keep in ((), ("team.*",), (), ("team.*",))]
+    assert kept == [{"part": "a"}, {"team.name": "data", "part": "a"}] * 2
