@@ -36,7 +36,8 @@ def serve_command(
     """Receive traces over OTLP, from programs or an OpenTelemetry Collector, and store their runs.
 
     Success is answered after the commit. SIGTERM and Ctrl-C stop it: what was accepted is written, exit code 0. Port 0
-    is a free one; the line "otel-runs serve: ready" on standard output names the ports.
+    is a free one; the line "otel-runs serve: ready" on standard output names the ports. The HTTP port has a page for
+    each run, too: /runs/ID.
     """
     try:
         from otel_runs.server.address import address_from_text
@@ -50,12 +51,19 @@ def serve_command(
     if (tls_cert is None) != (tls_key is None):
         msg = "--tls-cert and --tls-key belong together; give both or neither"
         raise typer.BadParameter(msg)
+    database = db or context.obj
     options = options_from_settings(
         otlp_grpc=address_from_text(otlp_grpc, "--otlp-grpc"),
         otlp_http=address_from_text(otlp_http, "--otlp-http"),
-        database=db or context.obj,
+        database=database,
         workers=workers,
         tls=tls_from_files(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,
     )
-    if not run_process(options):
+
+    def show_run(run_id: str) -> str:
+        from otel_runs.cli.page import run_page  # with the read side, which most servers are never asked for
+
+        return run_page(database, run_id)
+
+    if not run_process(options, show_run):
         raise typer.Exit(exits.ERROR)

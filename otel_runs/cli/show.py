@@ -102,9 +102,9 @@ def _json(tree: RunTree) -> dict[str, object]:
     }
 
 
-def print_run(tree: RunTree) -> None:
-    """Print a run with its steps and its error."""
-    console = stdout()
+def print_run(tree: RunTree, console: Console | None = None) -> None:
+    """Print a run with its steps and its error; without a console, on standard output."""
+    console = console or stdout()
     now = datetime.now(UTC)
     _print_details(console, tree.run, now)
     lines = branches(tree, now, marks(console))

@@ -41,7 +41,7 @@ class Desk:
         """Decide, before its body is read, whether a request comes in.
 
         Args:
-            authorization: the header or metadata of this name.
+            authorization: as of ``authenticate``.
             size: of the body in bytes, as far as its sender told.
 
         Raises:
@@ -49,13 +49,24 @@ class Desk:
             OverloadedError: there is no room for it now.
             StoppingError: the server takes no more work.
         """
+        self.authenticate(authorization)
+        self.require_room(size)
+
+    def authenticate(self, authorization: str | None) -> None:
+        """Refuse who does not show the token, where there is one.
+
+        Args:
+            authorization: the header or metadata of this name.
+
+        Raises:
+            UnauthenticatedError: it does not show the token.
+        """
         if self._token is not None:
             scheme, _, shown = (authorization or "").partition(" ")
             # Compared in a time that does not tell how much of it was right.
             if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), self._token.encode()):
                 msg = "This server wants a token: send 'Authorization: Bearer <token>' with the right one."
                 raise UnauthenticatedError(msg)
-        self.require_room(size)
 
     def require_room(self, size: int = 0) -> None:
         """As ``Intake.require_room``."""

@@ -6,7 +6,7 @@ Source: OpenTelemetry Protocol specification, "OTLP/HTTP".
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from otel_runs.errors import NotReceivedError, SlowRequestError, TooLargeError, UnsupportedError
 from otel_runs.receiver.answers import Answer
@@ -38,8 +38,14 @@ Readiness = Callable[[], Awaitable[str | None]]
 """Says why the server is not ready, or None if it is."""
 
 
-def http_app(desk: Desk, readiness: Readiness) -> Starlette:
-    """The application behind the HTTP port."""
+def http_app(desk: Desk, readiness: Readiness, others: Sequence[BaseRoute] = ()) -> Starlette:
+    """The application behind the HTTP port.
+
+    Args:
+        desk: takes what arrives.
+        readiness: of the server.
+        others: routes that have nothing to do with OTLP.
+    """
 
     async def alive(_request: HttpRequest) -> Response:
         return PlainTextResponse("alive\n")
@@ -65,6 +71,7 @@ def http_app(desk: Desk, readiness: Readiness) -> Starlette:
             Route("/v1/metrics", metrics, methods=["POST"]),
             Route("/healthz", alive),
             Route("/readyz", ready),
+            *others,
         ],
         exception_handlers={HTTPException: other},
     )

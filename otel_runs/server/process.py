@@ -12,6 +12,7 @@ from otel_runs.garbage import look_seldom
 from otel_runs.server.log import start_log
 from otel_runs.server.options import Options
 from otel_runs.server.own_metrics import start_own_metrics
+from otel_runs.server.run_page import ShowRun
 from otel_runs.server.run_server import RunServer
 
 logger = logging.getLogger(__name__)
@@ -20,8 +21,12 @@ _METRICS_MILLISECONDS: Final = 2_000
 """For the last export of the server's own metrics."""
 
 
-def run_process(options: Options) -> bool:
+def run_process(options: Options, show_run: ShowRun | None = None) -> bool:
     """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        options: what the user chose.
+        show_run: as of ``RunServer``.
 
     Returns:
         Whether everything that was accepted is committed.
@@ -34,13 +39,13 @@ def run_process(options: Options) -> bool:
     _warn(options)
     own_metrics = start_own_metrics()
     try:
-        return asyncio.run(_serve(options))
+        return asyncio.run(_serve(options, show_run))
     finally:
         if own_metrics is not None:
             own_metrics.shutdown(_METRICS_MILLISECONDS)
 
 
-async def _serve(options: Options) -> bool:
+async def _serve(options: Options, show_run: ShowRun | None) -> bool:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -50,7 +55,7 @@ async def _serve(options: Options) -> bool:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
-    server = RunServer(options)
+    server = RunServer(options, show_run)
     ports = await server.start()
     print(  # noqa: T201  for programs that start the server and want to know its ports
         f"otel-runs serve: ready otlp-grpc={ports.otlp_grpc} otlp-http={ports.otlp_http} db={server.place}", flush=True

@@ -19,6 +19,7 @@ from otel_runs.server.address import Address, cannot_listen, listening_socket
 from otel_runs.server.http_port import HttpPort
 from otel_runs.server.options import Options, Tls
 from otel_runs.server.reaping import Reaping
+from otel_runs.server.run_page import ShowRun, run_page_route
 from otel_runs.server.run_store import RunStore
 from otel_runs.server.workers import Workers
 
@@ -46,12 +47,13 @@ class RunServer:
 
     Args:
         options: what the user chose.
+        show_run: makes the page of a run; None: there is none.
 
     Raises:
         SettingsError: the database's URL cannot be used.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, show_run: ShowRun | None = None) -> None:
         self._options = options
         self._store = RunStore(options.database)
         room = Room(options.queue_bytes)
@@ -65,6 +67,7 @@ class RunServer:
         # In this process alone, however many workers there are; but it takes its turn among them.
         self._reaped = self._store if self._workers is None else RunStore(options.database, self._workers.turns)
         self._reaping = Reaping(self._reaped.reap, options.lost_after) if options.lost_after else None
+        self._pages = () if show_run is None else (run_page_route(self._desk, show_run),)
         self._probing: asyncio.Task[str | None] | None = None
         self._grpc: grpc.aio.Server | None = None
         self._http: HttpPort | None = None
@@ -102,7 +105,7 @@ class RunServer:
         if self._reaping is not None:
             self._reaping.start()
         http_port = listening.getsockname()[1]
-        self._http = HttpPort(http_app(self._desk, self.problem), listening, options.tls)
+        self._http = HttpPort(http_app(self._desk, self.problem, self._pages), listening, options.tls)
         self._http.start()
         await self._grpc.start()
         if options.log_seconds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -22,7 +23,7 @@ from tests.servers.ports import free_port
 from tests.servers.service import Service, is_ok, running
 from tests.waiting import wait_until
 
-SERVERS, PIPELINE, SHOWN, BACK = [
+SERVERS, PIPELINE, SHOWN, PAGE, BACK = [
     block.text
     for block in blocks_of(ROOT / "docs/collector.md")
     if block.mark and "tests/collector/test_walk.py" in (block.mark.value or "")
@@ -124,4 +125,14 @@ def test_run_leads_to_its_trace_and_back_as_the_page_says(
     wait_until(
         lambda: len(spans_at(f"http://{environ['JAEGER_QUERY_HTTP']}", trace_id)) == 5, what="the trace in Jaeger"
     )
+    [run_id] = re.findall(r"Run ID +(\S+)", shown)
+    assert run_id in typed(re.sub(r"[0-9a-f]{32}", trace_id, PAGE))
     assert typed(re.sub(r"[0-9a-f]{32}", trace_id, BACK)) == shown
+
+
+def test_links_of_jaegers_page_lead_where_the_page_of_a_run_is() -> None:
+    patterns = json.loads((ROOT / "collector-config/jaeger-ui.json").read_text())["linkPatterns"]
+    addresses = {
+        re.sub(r"#\{.*?\}|[0-9a-f]{32}", "ID", text) for text in [PAGE.split()[-1], *(each["url"] for each in patterns)]
+    }
+    assert addresses == {f"http://{RUNS_HTTP}/runs/ID"}

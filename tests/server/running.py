@@ -20,6 +20,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from otel_runs.receiver.meters import Counts
 from otel_runs.server.address import Address
 from otel_runs.server.options import Options, options_from_settings
+from otel_runs.server.run_page import ShowRun
 from otel_runs.server.run_server import Ports, RunServer
 from tests.programs import Programs, otel_runs_command
 
@@ -121,12 +122,12 @@ def options(database: str, **changes: Any) -> Options:
 class ThreadedServer(Client):
     """A server in a thread of this process."""
 
-    def __init__(self, chosen: Options) -> None:
+    def __init__(self, chosen: Options, show_run: ShowRun | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         try:
-            self.server = RunServer(chosen)
+            self.server = RunServer(chosen, show_run)
             super().__init__(self.do(self.server.start))
         except BaseException:
             self._end()
@@ -157,9 +158,9 @@ class ThreadedServer(Client):
 
 
 @contextmanager
-def serving(database: str, **changes: Any) -> Iterator[ThreadedServer]:
+def serving(database: str, *, show_run: ShowRun | None = None, **changes: Any) -> Iterator[ThreadedServer]:
     """A server in a thread, stopped at the end."""
-    server = ThreadedServer(options(database, **changes))
+    server = ThreadedServer(options(database, **changes), show_run)
     try:
         yield server
     finally:
