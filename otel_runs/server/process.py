@@ -71,7 +71,7 @@ def _warn(options: Options) -> None:
     open_to_others = [str(each) for each in (options.otlp_grpc, options.otlp_http) if not each.is_loopback]
     if open_to_others and options.token is None:
         logger.warning(
-            "Whoever reaches %s can write runs: set OTEL_RUNS_SERVER_TOKEN, or listen on 127.0.0.1.",
+            "Whoever reaches %s can write runs and read them: set OTEL_RUNS_SERVER_TOKEN, or listen on 127.0.0.1.",
             " and ".join(open_to_others),
         )
     if open_to_others and options.token is not None and options.tls is None:
