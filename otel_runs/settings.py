@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple, TypeVar
 
 from otel_runs.errors import SettingsError
@@ -12,6 +13,8 @@ from otel_runs.errors import SettingsError
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_told: Final[set[str]] = set()
 
 
 class Setting(NamedTuple):
@@ -187,21 +190,28 @@ def read_as(setting: Setting, parse: Callable[[str], T], environ: Mapping[str, s
 
 
 def read_or_default(setting: Setting, parse: Callable[[str], T]) -> T:
-    """As above, inside of pipelines: a bad value must not stop them, so it is logged and the default taken."""
+    """As above, inside of pipelines: a bad value must not stop them, so it is logged, once, and the default taken."""
     try:
         return read_as(setting, parse)
     except SettingsError as exc:
-        logger.error("%s Taking the default.", exc)  # noqa: TRY400  the message says it all
+        if str(exc) not in _told:
+            _told.add(str(exc))
+            logger.error("%s Taking the default.", exc)  # noqa: TRY400  the message says it all
         return read_as(setting, parse, {})
+
+
+def is_strict() -> bool:
+    """Whether errors of otel_runs are raised inside the pipeline (``OTEL_RUNS_STRICT``)."""
+    return read_or_default(STRICT, boolean)
 
 
 def seconds(text: str) -> float:
     """A duration in seconds, 0 or more."""
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        msg = "expected a number of seconds, 0 or more"
-        raise ValueError(msg)
-    return value
+    with suppress(ValueError):  # what Python says of a text that is no number does not say what is expected
+        if 0 <= (value := float(text)) < float("inf"):
+            return value
+    msg = "expected a number of seconds, 0 or more"
+    raise ValueError(msg)
 
 
 def boolean(text: str) -> bool:
@@ -215,11 +225,11 @@ def boolean(text: str) -> bool:
 
 def whole_number(text: str) -> int:
     """A whole number, 0 or more."""
-    value = int(text)
-    if value < 0:
-        msg = "expected a whole number, 0 or more"
-        raise ValueError(msg)
-    return value
+    with suppress(ValueError):
+        if (value := int(text)) >= 0:
+            return value
+    msg = "expected a whole number, 0 or more"
+    raise ValueError(msg)
 
 
 def patterns(text: str) -> tuple[str, ...]:

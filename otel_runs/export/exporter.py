@@ -17,12 +17,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from otel_runs import settings
 from otel_runs.children import call_in_child
 from otel_runs.counters import counters
 from otel_runs.errors import OtelRunsError, SettingsError, StoreUnavailableError
 from otel_runs.export.spooling import into_database, spool_of_database
 from otel_runs.garbage import LookingSeldom
+from otel_runs.settings import is_strict
 from otel_runs.spans.from_sdk import SdkSpans
 from otel_runs.spans.span import Span
 from otel_runs.spool.keeper import Keeper, pauses
@@ -293,14 +293,6 @@ def instrumentation_suppressed() -> Generator[None]:
         yield
     finally:
         context.detach(token)
-
-
-def is_strict() -> bool:
-    """Whether errors of otel_runs are raised inside the pipeline (``OTEL_RUNS_STRICT``); a bad value means yes."""
-    try:
-        return settings.read_as(settings.STRICT, settings.boolean)
-    except OtelRunsError:
-        return True
 
 
 def _kept_place(url: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:

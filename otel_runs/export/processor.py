@@ -27,10 +27,11 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from otel_runs import settings
 from otel_runs.children import call_in_child
 from otel_runs.counters import counters
-from otel_runs.export.exporter import instrumentation_suppressed, is_strict
+from otel_runs.export.exporter import instrumentation_suppressed
 from otel_runs.export.live import LiveExporter, LiveSpans
 from otel_runs.export.spooling import SpoolsSpans
 from otel_runs.export.workers import is_worker
+from otel_runs.settings import is_strict
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from otel_runs import attributes, settings
 from otel_runs.errors import SettingsError
-from otel_runs.export.exporter import RunsSpanExporter, is_strict
+from otel_runs.export.exporter import RunsSpanExporter
 from otel_runs.export.id_generator import TimeOrderedIdGenerator
 from otel_runs.export.lifecycle import LifecycleProcessor
 from otel_runs.export.open_spans import OpenSpans
@@ -26,6 +26,7 @@ from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
 from otel_runs.export.sampling import record_unsampled
 from otel_runs.export.signals import SignalWatch
 from otel_runs.export.spooling import ENDPOINT_VARIABLES
+from otel_runs.settings import is_strict
 from otel_runs.store.folder import NO_DATABASE
 
 logger = logging.getLogger(__name__)

@@ -48,7 +48,7 @@ class Ingest:
         self._database = database
         self._turns = turns or nullcontext()
         self._keep = settings.read_as(settings.METADATA, settings.patterns)
-        self._strict = settings.read_as(settings.STRICT, settings.boolean)
+        self._strict = settings.is_strict()
 
     def save(self, spans: Sequence[Span], *, tries: int = TRIES) -> None:
         """Store what the spans say, all or nothing. Storing a span again changes nothing.

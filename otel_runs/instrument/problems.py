@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from otel_runs import settings
 from otel_runs.counters import counters
-from otel_runs.errors import InstrumentError, SettingsError
+from otel_runs.errors import InstrumentError
+from otel_runs.settings import is_strict
 
 _logger: Final = logging.getLogger("otel_runs")
 
@@ -26,18 +26,8 @@ def problem(about: str, message: str, cause: BaseException | None = None) -> Non
         InstrumentError: only with ``OTEL_RUNS_STRICT=true``.
     """
     counters.add(unrecorded=1)
-    if _is_strict():
+    if is_strict():
         raise InstrumentError(message) from cause
     if about not in _told:
         _told.add(about)
         _logger.warning("%s (Told once; otel_runs.stats() counts.)", message, exc_info=cause)
-
-
-def _is_strict() -> bool:
-    try:
-        return settings.read_as(settings.STRICT, settings.boolean)
-    except SettingsError as exc:
-        if settings.STRICT.env not in _told:
-            _told.add(settings.STRICT.env)
-            _logger.warning("%s Taking false.", exc)
-        return False

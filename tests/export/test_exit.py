@@ -296,8 +296,17 @@ def test_a_bad_flush_timeout_is_told_and_the_default_taken(programs: Programs) -
     done = programs.python(HEAD + "work('a')", environ={"OTEL_RUNS_FLUSH_TIMEOUT": "soon"})
 
     assert done.returncode == 0
-    assert "OTEL_RUNS_FLUSH_TIMEOUT is 'soon'" in done.stderr
+    assert "OTEL_RUNS_FLUSH_TIMEOUT is 'soon': expected a number of seconds, 0 or more." in done.stderr
     assert "Taking the default" in done.stderr
+
+
+def test_an_unreadable_strict_setting_is_told_once_and_costs_no_span(programs: Programs) -> None:
+    done = programs.python(HEAD + "work('a')\nwork('b')", environ={"OTEL_RUNS_STRICT": "maybe"})
+
+    assert done.returncode == 0
+    assert done.stderr.count("OTEL_RUNS_STRICT is 'maybe': expected true or false") == 1
+    assert "Traceback" not in done.stderr
+    assert set(names_in(programs.folder / "runs.db")) >= {"a", "b"}
 
 
 def test_what_the_full_queue_drops_is_the_oldest_and_is_counted(programs: Programs) -> None:

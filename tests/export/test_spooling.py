@@ -178,16 +178,20 @@ def test_spool_off_counts_what_is_lost(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("OTEL_RUNS_SPOOL_FSYNC", "sometimes"), ("OTEL_RUNS_SPOOL_MAX_BYTES", "1 GB")]
+    ("name", "value", "expected"),
+    [
+        ("OTEL_RUNS_SPOOL_FSYNC", "sometimes", "batch or never"),
+        ("OTEL_RUNS_SPOOL_MAX_BYTES", "1 GB", "a whole number, 0 or more"),
+    ],
 )
 def test_a_setting_that_cannot_be_used_is_told_and_the_pipeline_goes_on(
-    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, value: str
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, value: str, expected: str
 ) -> None:
     monkeypatch.setenv(name, value)
     exporter = RunsSpanExporter(file)
     assert exporter.export(spans_of("a")) is SpanExportResult.SUCCESS
     exporter.shutdown()
-    assert f"{name} is '{value}'" in caplog.text
+    assert f"{name} is '{value}': expected {expected}." in caplog.text
 
 
 def test_a_wrong_url_is_not_spooled_since_the_right_one_would_never_find_it(tmp_path: Path) -> None:
