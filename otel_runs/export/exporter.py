@@ -233,8 +233,9 @@ class RunsSpanExporter(SpanExporter):
         A wrong URL is another database than the right one: what was meant for it has nowhere to go.
         """
         if self._keeper is not None and found and not isinstance(error, SettingsError):
+            # Told first: what cannot be spooled either is told next, and is the last word.
+            self._tell(received, error, f"They go to {self._keeper.spool.folder} and wait there until they can be.")
             self._keeper.keep(found, error)
-            self._tell(received, error, f"They are kept in {self._keeper.spool.folder} until they can be.")
         else:
             counters.add(failed=received)
             self._tell(received, error, "They are lost.")

@@ -79,9 +79,7 @@ class SpooledExporter(SpanExporter):
         counters.add(received=len(spans))
         # Each part for itself: Jaeger would show twice what is sent again though it was taken.
         answers = [self._export(part) for part in divided(spans) if part]
-        if Answer.LATER in answers:
-            self._tell()
-        elif Answer.TAKEN in answers:
+        if Answer.LATER not in answers and Answer.TAKEN in answers:
             self._has_told = False
         if Answer.TAKEN in answers:
             self._keeper.note_success()
@@ -95,6 +93,7 @@ class SpooledExporter(SpanExporter):
         elif answer is Answer.UNKNOWN:
             self._exporter.drop_unsampled(spans, answer)
         else:
+            self._tell()  # first: what cannot be spooled either is told next, and is the last word
             self._keep(spans)
         return answer
 
@@ -134,7 +133,7 @@ class SpooledExporter(SpanExporter):
         if not self._has_told:
             self._has_told = True
             folder = self._keeper.spool.folder
-            logger.error("The OTLP endpoint took no spans. They are kept in %s until it does; not said again.", folder)
+            logger.error("The OTLP endpoint took no spans. They go to %s until it does; not said again.", folder)
 
     @contextmanager
     def _opening(self) -> Generator[Save]:

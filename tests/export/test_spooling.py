@@ -202,6 +202,20 @@ def test_a_wrong_url_is_not_spooled_since_the_right_one_would_never_find_it(tmp_
     assert not list(tmp_path.rglob("*.jsonl"))
 
 
+def test_spans_that_neither_database_nor_spool_takes_are_told_as_dropped_at_last(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()  # so that nothing can be below it
+    exporter = RunsSpanExporter(tmp_path / "file" / "runs.db", retry_seconds=0.1)
+
+    assert exporter.export(spans_of("a")) is SpanExportResult.FAILURE
+
+    first, last = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    assert "1 spans could not be stored: StoreAccessError" in first
+    assert "1 spans are dropped" in last
+    assert (stats().spans_spooled, stats().spans_dropped) == (0, 1)
+
+
 def test_a_full_disk_keeps_the_pipeline_running_and_counts_what_is_lost(tmp_path: Path, programs: Programs) -> None:
     with small_disk(tmp_path / "disk", "2m") as disk:
         done = programs.python(
