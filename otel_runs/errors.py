@@ -14,6 +14,10 @@ class SettingsError(OtelRunsError):
     """A setting holds a value that cannot be used."""
 
 
+class MissingDriverError(SettingsError):
+    """The driver of the run database is not installed: with it, the same setting is good."""
+
+
 class InstrumentError(OtelRunsError):
     """A run, a step or a record is declared or used in a way that cannot be recorded."""
 

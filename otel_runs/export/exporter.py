@@ -19,7 +19,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 
 from otel_runs.children import call_in_child
 from otel_runs.counters import counters
-from otel_runs.errors import OtelRunsError, SettingsError, StoreUnavailableError
+from otel_runs.errors import MissingDriverError, OtelRunsError, SettingsError, StoreUnavailableError
 from otel_runs.export.spooling import into_database, spool_of_database
 from otel_runs.garbage import LookingSeldom
 from otel_runs.settings import is_strict
@@ -232,7 +232,8 @@ class RunsSpanExporter(SpanExporter):
 
         A wrong URL is another database than the right one: what was meant for it has nowhere to go.
         """
-        if self._keeper is not None and found and not isinstance(error, SettingsError):
+        has_a_place = isinstance(error, MissingDriverError) or not isinstance(error, SettingsError)
+        if self._keeper is not None and found and has_a_place:
             # Told first: what cannot be spooled either is told next, and is the last word.
             self._tell(received, error, f"They go to {self._keeper.spool.folder} and wait there until they can be.")
             self._keeper.keep(found, error)

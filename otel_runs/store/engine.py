@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Self
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from otel_runs.errors import NotFoundError, SettingsError
+from otel_runs.errors import MissingDriverError, NotFoundError
 from otel_runs.store import files, migrations, schema
 from otel_runs.store.dialects import Dialect, dialect_named
 from otel_runs.store.failures import translated_errors
@@ -42,7 +42,7 @@ def open_database(
         synchronous: for SQLite only; a PostgreSQL server has its own setting.
 
     Raises:
-        SettingsError: the URL cannot be used, or its driver is not installed.
+        SettingsError: the URL cannot be used, or (MissingDriverError) its driver is not installed.
         NotFoundError: there is no run history yet, and it was not to be created.
         SchemaError: the database is another program's, of a newer version, or, without `create`, of an older one.
         StoreAccessError: permission is missing.
@@ -234,7 +234,7 @@ def _engine(url: URL, synchronous: Synchronous) -> Engine:
         )
     except ImportError as exc:
         msg = f"run database {shown(url)} needs psycopg, which is not installed: pip install 'otel-runs[postgres]'"
-        raise SettingsError(msg) from exc
+        raise MissingDriverError(msg) from exc
 
 
 def _with_defaults(url: URL, **query: str) -> URL:

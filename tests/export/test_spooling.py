@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from sqlalchemy import make_url
 
 from otel_runs.counters import stats
 from otel_runs.export.exporter import RunsSpanExporter
+from otel_runs.store.engine import open_database
+from tests.conftest import NewPostgresUrl
 from tests.export.away import impatient, status_of
 from tests.export.spans import spans_of
 from tests.faults.small_disk import small_disk
@@ -214,6 +217,27 @@ def test_spans_that_neither_database_nor_spool_takes_are_told_as_dropped_at_last
     assert "1 spans could not be stored: StoreAccessError" in first
     assert "1 spans are dropped" in last
     assert (stats().spans_spooled, stats().spans_dropped) == (0, 1)
+
+
+def test_spans_wait_for_a_driver_that_is_not_installed(
+    new_postgres_url: NewPostgresUrl, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = new_postgres_url()
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "psycopg", None)
+        exporter = RunsSpanExporter(url)
+        assert exporter.export(spans_of("a")) is SpanExportResult.FAILURE
+        exporter.shutdown()
+    assert "pip install 'otel-runs[postgres]'" in caplog.text
+    assert (stats().spans_spooled, stats().spans_failed) == (1, 0)
+
+    exporter = RunsSpanExporter(url)
+    exporter.export(spans_of("b"))
+    exporter.shutdown()
+
+    assert status_of(url).files == 0
+    with open_database(url) as database, database.read() as connection:
+        assert sorted(connection.exec_driver_sql("SELECT name FROM runs").scalars()) == ["a", "b"]
 
 
 def test_a_full_disk_keeps_the_pipeline_running_and_counts_what_is_lost(tmp_path: Path, programs: Programs) -> None:
