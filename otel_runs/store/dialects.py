@@ -14,8 +14,9 @@ from typing import ClassVar, Final, Literal
 
 from sqlalchemy import Connection, text
 
-from otel_runs.errors import SchemaError
+from otel_runs.errors import SchemaError, StoreAccessError
 from otel_runs.store import failures
+from otel_runs.store.location import shown
 from otel_runs.store.triggers import SQLITE_TRIGGERS
 
 _LOCK_WAIT_SECONDS: Final = 60
@@ -176,7 +177,16 @@ class Postgresql(Dialect):
             connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
 
     def relations(self, connection: Connection) -> frozenset[str]:
-        """Tables and views of the wanted schema only, not of those that follow it in the path."""
+        """Tables and views of the wanted schema only, not of those that follow it in the path.
+
+        Raises:
+            StoreAccessError: the schema may not be used; then PostgreSQL says of its tables that they do not exist.
+        """
+        allowed = text("SELECT pg_catalog.has_schema_privilege(:schema, 'USAGE')")
+        if not connection.execute(allowed, {"schema": self.wanted_schema(connection)}).scalar():
+            where = shown(connection.engine.url)
+            msg = f"run database {where} refuses this user; GRANT USAGE ON SCHEMA, and rights on its tables"
+            raise StoreAccessError(msg)
         query = text(
             "SELECT relname FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')"
             " AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = :schema)"

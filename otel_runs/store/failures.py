@@ -67,6 +67,7 @@ _SQLITE_FAILURES[sqlite3.SQLITE_AUTH] = _SQLITE_FAILURES[sqlite3.SQLITE_READONLY
 _UNREACHABLE: Final = _Failure(StoreUnavailableError, "cannot be reached; check that the server runs and try again")
 _REFUSED: Final = _Failure(StoreAccessError, "refuses this user; check name, password and permissions")
 _UNKNOWN_TABLES: Final = _Failure(SchemaError, "lacks a table or column; run: otel-runs db check")
+_BAD_OPTION: Final = _Failure(StoreAccessError, "refuses an option; correct ?options= in the URL")
 _NO_SCHEMA: Final = _Failure(SchemaError, "has no such schema; check search_path in the URL")
 _OVERLOADED: Final = _Failure(StoreUnavailableError, "cannot do it now; try again")
 
@@ -91,6 +92,9 @@ _POSTGRESQL_FAILURES: Final[dict[str, _Failure]] = {
 }
 # While a connection is made libpq gives no state, only the server's sentence.
 _CONNECT_FAILURES: Final = (
+    ('role "', _REFUSED),
+    ("invalid value for parameter", _BAD_OPTION),
+    ("unrecognized configuration parameter", _BAD_OPTION),
     ("does not exist", _POSTGRESQL_FAILURES["3D000"]),
     ("authentication", _REFUSED),
     ("no password supplied", _REFUSED),

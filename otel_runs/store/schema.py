@@ -9,6 +9,7 @@ from sqlalchemy import Connection, inspect
 from otel_runs.errors import NotFoundError, SchemaError
 from otel_runs.store import migrations, tables
 from otel_runs.store.dialects import Dialect
+from otel_runs.store.location import shown
 from otel_runs.store.views import VIEWS
 
 _OURS: Final = frozenset({*tables.metadata.tables, *VIEWS})
@@ -41,8 +42,8 @@ def state_of(connection: Connection, dialect: Dialect) -> SchemaState:
         current = connection.exec_driver_sql(query).scalar()
         if current is not None and current not in migrations.REVISIONS:
             msg = (
-                f"the run database was written by a newer otel_runs (revision {current!r}; this version knows "
-                f"{', '.join(migrations.REVISIONS)}) and was left as it is; upgrade the package: "
+                f"run database {shown(connection.engine.url)} was written by a newer otel_runs (revision {current!r}; "
+                f"this version knows {', '.join(migrations.REVISIONS)}) and was left as it is; upgrade the package: "
                 "pip install --upgrade otel-runs"
             )
             raise SchemaError(msg)
@@ -50,8 +51,8 @@ def state_of(connection: Connection, dialect: Dialect) -> SchemaState:
         current = None
     if current is None and (foreign := sorted(names & _OURS)):
         msg = (
-            f"the database has tables of another program named {', '.join(foreign)} and was left as it is; "
-            "name another database, or on PostgreSQL another schema (?options=-csearch_path%3Dteam_a)"
+            f"{shown(connection.engine.url)} has tables of another program named {', '.join(foreign)} and was left as "
+            "it is; name another database, or on PostgreSQL another schema (?options=-csearch_path%3Dteam_a)"
         )
         raise SchemaError(msg)
     return SchemaState(current, migrations.HEAD)

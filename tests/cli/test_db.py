@@ -65,7 +65,7 @@ def test_tables_of_another_program_are_refused(tmp_path: Path, otel_runs: Comman
         connection.execute("CREATE TABLE runs (id)")
     outcome = otel_runs("tail", "--db", str(path))
     assert outcome.code == 1
-    assert "another program" in outcome.err
+    assert f"{path} has tables of another program named runs" in outcome.err.replace("\n", " ")
 
 
 def test_newer_schema_is_refused_with_what_to_do(tmp_path: Path, otel_runs: CommandLine) -> None:
@@ -79,6 +79,7 @@ def test_newer_schema_is_refused_with_what_to_do(tmp_path: Path, otel_runs: Comm
     for command in (("tail",), ("show",), ("db", "check"), ("db", "upgrade")):
         outcome = otel_runs(*command, "--db", str(path))
         assert outcome.code == 1
+        assert f"run database {path} was written by a newer otel_runs" in outcome.err.replace("\n", " ")
         assert "pip install --upgrade otel-runs" in outcome.err
 
 

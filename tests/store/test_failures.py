@@ -190,6 +190,30 @@ def test_wrong_password_is_an_access_error_that_does_not_repeat_it(role: Callabl
     assert not dialect_named("postgresql").transient(caught.value)
 
 
+def test_unknown_role_is_not_taken_for_an_unknown_database(new_postgres_url: NewPostgresUrl) -> None:
+    url = make_url(new_postgres_url()).set(username="no_such_role")
+    with pytest.raises(StoreAccessError, match="refuses this user; check name, password"):
+        open_database(url)
+
+
+@pytest.mark.parametrize("options", ['-csearch_path="team b"', "-csearch_paht=team_a"])
+def test_option_that_the_server_does_not_take_is_told_as_such(role: Callable[[str, str], str], options: str) -> None:
+    url = make_url(role("mistaken", "x")).update_query_dict({"options": options})
+    with pytest.raises(StoreAccessError, match="refuses an option; correct"):
+        open_database(url)
+
+
+def test_role_that_may_not_use_the_schema_is_told_what_to_grant(
+    server_url: Callable[[str], str], role: Callable[[str, str], str]
+) -> None:
+    own_schema = {"options": "-csearch_path=closed_to_others"}
+    open_database(make_url(server_url("postgres18")).update_query_dict(own_schema)).close()
+    stranger = make_url(role("stranger", "x")).update_query_dict(own_schema)
+    for create in (True, False):
+        with pytest.raises(StoreAccessError, match="refuses this user; GRANT USAGE ON SCHEMA"):
+            open_database(stranger, create=create)
+
+
 @pytest.mark.parametrize("search_path", ["public", "no_such_schema"])
 def test_role_that_may_create_nothing_gets_an_access_error(role: Callable[[str, str], str], search_path: str) -> None:
     url = make_url(role("reader", "x")).update_query_dict({"options": f"-csearch_path={search_path}"})
