@@ -15,6 +15,7 @@ import typer
 
 from otel_runs.cli.app import app
 from otel_runs.cli.exits import EXIT_CODES
+from otel_runs.cli.usage import argument_usage
 from otel_runs.query import results
 from otel_runs.settings import SETTINGS
 
@@ -107,19 +108,15 @@ def cli_page() -> str:
 def _command_section(command: Command) -> str:
     arguments = [parameter for parameter in command.command.params if parameter.param_type_name == "argument"]
     options = [parameter for parameter in command.command.params if parameter.param_type_name == "option"]
-    usage = " ".join([f"`{command.words} [OPTIONS]", *(_argument_usage(argument) for argument in arguments)]) + "`"
+    usage = " ".join([f"`{command.words} [OPTIONS]", *(argument_usage(argument) for argument in arguments)]) + "`"
     if hasattr(command.command, "commands"):
         usage = f"`{command.words} [OPTIONS] COMMAND`"
     text = f"\n## {command.words}\n\n{usage}\n\n{_paragraphs(command.command.help)}\n"
-    rows = [f"| `{_argument_usage(argument)}` | {_cell(argument.help)} |\n" for argument in arguments]
+    rows = [f"| `{argument_usage(argument)}` | {_cell(argument.help)} |\n" for argument in arguments]
     rows += [f"| {_option_usage(option)} | {_cell(option.help)} |\n" for option in options]
     if rows:
         text += "\n| Option | Meaning |\n|---|---|\n" + "".join(rows)
     return text
-
-
-def _argument_usage(argument: Any) -> str:
-    return str(argument.metavar) if argument.required else f"[{argument.metavar}]"
 
 
 def _option_usage(option: Any) -> str:

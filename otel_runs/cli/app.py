@@ -17,6 +17,7 @@ from otel_runs.cli.options import Database
 from otel_runs.cli.reap import reap_command
 from otel_runs.cli.replay import replay_command
 from otel_runs.cli.serve import serve_command
+from otel_runs.cli.usage import PlainUsage
 from otel_runs.query.results import MODEL_ORDERS, ModelOrder
 from otel_runs.records import RUN_STATUSES
 
@@ -143,7 +144,7 @@ def tail(
     run_tail(db or context.obj, asked, Staying(interval or POLL_SECONDS, timeout) if follow else None)
 
 
-@app.command()
+@app.command(cls=PlainUsage, short_help="Show one run, with the tree of its steps.")
 def show(
     context: typer.Context,
     run_id: Annotated[
@@ -183,7 +184,7 @@ def show(
     run_show(db or context.obj, Show(run_id, limit, exit_status, json))
 
 
-@app.command()
+@app.command(cls=PlainUsage, short_help="Watch one run until it has ended.")
 def watch(
     context: typer.Context,
     run_id: Annotated[
@@ -217,7 +218,7 @@ def watch(
     run_watch(db or context.obj, Watch(run_id, interval or POLL_SECONDS, timeout, json))
 
 
-@app.command()
+@app.command(short_help="List the models and steps: runs, success, times.")
 def models(
     context: typer.Context,
     *,
@@ -242,14 +243,15 @@ def models(
 
 app.command(
     "exec",
+    cls=PlainUsage,
     # What follows the command's own options belongs to the program that it runs.
     context_settings={"allow_extra_args": True, "allow_interspersed_args": False},
 )(exec_command)
 
-app.command("import")(import_command)
-app.command("replay")(replay_command)
-app.command("serve")(serve_command)
-app.command("reap")(reap_command)
+app.command("import", cls=PlainUsage)(import_command)
+app.command("replay", short_help="Store what waits in the run database's spool.")(replay_command)
+app.command("serve", short_help="Receive traces over OTLP, and store their runs.")(serve_command)
+app.command("reap", short_help="Declare runs lost that are not heard of any more.")(reap_command)
 
 
 @app.command()
@@ -260,7 +262,11 @@ def demo(context: typer.Context, db: Database = None) -> None:
     main(db or context.obj)
 
 
-@app.command(context_settings={"allow_extra_args": True, "allow_interspersed_args": False})
+@app.command(
+    cls=PlainUsage,
+    short_help="Tell what is wrong, what it means and what to do.",
+    context_settings={"allow_extra_args": True, "allow_interspersed_args": False},
+)
 def doctor(
     context: typer.Context,
     command: Annotated[
@@ -292,7 +298,7 @@ def upgrade(context: typer.Context, db: Database = None) -> None:
     run_upgrade(db or context.obj)
 
 
-@db_app.command()
+@db_app.command(short_help="Say whether the run database is up to date.")
 def check(context: typer.Context, db: Database = None) -> None:
     """Say whether the run database can be read and is up to date: exit code 0 if so, 1 if not."""
     from otel_runs.cli.db import run_check

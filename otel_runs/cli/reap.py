@@ -10,7 +10,6 @@ import typer
 
 from otel_runs import settings
 from otel_runs.cli.options import Database
-from otel_runs.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,5 +119,5 @@ def _seconds(text: str | None, option: str, default: float) -> float:
     value = float(found[1]) * _UNITS[found[2]] if found else 0.0
     if not 0 < value < float("inf"):
         msg = f"{option} is {text!r}; expected a time above 0: 90s, 5m or 2h"
-        raise SettingsError(msg)
+        raise typer.BadParameter(msg)
     return value

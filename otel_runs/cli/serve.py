@@ -51,10 +51,14 @@ def serve_command(
     if (tls_cert is None) != (tls_key is None):
         msg = "--tls-cert and --tls-key belong together; give both or neither"
         raise typer.BadParameter(msg)
+    try:
+        grpc, http = address_from_text(otlp_grpc, "--otlp-grpc"), address_from_text(otlp_http, "--otlp-http")
+    except SettingsError as exc:
+        raise typer.BadParameter(str(exc)) from exc
     database = db or context.obj
     options = options_from_settings(
-        otlp_grpc=address_from_text(otlp_grpc, "--otlp-grpc"),
-        otlp_http=address_from_text(otlp_http, "--otlp-http"),
+        otlp_grpc=grpc,
+        otlp_http=http,
         database=database,
         workers=workers,
         tls=tls_from_files(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,

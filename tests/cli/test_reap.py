@@ -77,8 +77,8 @@ def test_default_limit_is_the_setting_or_its_default_where_servers_never_reap(
 @pytest.mark.parametrize("limit", ["0", "-1s", "soon", "60x", "", "1e9s"])
 def test_limit_that_is_no_time_is_refused(otel_runs: CommandLine, history: Database, limit: str) -> None:
     outcome = otel_runs("reap", f"--older-than={limit}")
-    assert outcome.code == 1
-    assert outcome.err == f"Error: --older-than is {limit!r}; expected a time above 0: 90s, 5m or 2h\n"
+    assert outcome.code == 2
+    assert outcome.err.endswith(f"--older-than is {limit!r}; expected a time above 0: 90s, 5m or 2h\n")
 
 
 def test_reap_without_a_history_says_so(otel_runs: CommandLine) -> None:

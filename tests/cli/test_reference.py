@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 
 from otel_runs.settings import SETTINGS
+from tests.cli.conftest import CommandLine
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -36,6 +37,17 @@ def test_every_command_and_option_has_help_and_is_documented(reference: ModuleTy
         for parameter in command.command.params:
             assert parameter.help, (command.words, parameter.name)
             assert all(f"`{option}" in page for option in parameter.opts if option.startswith("-"))
+
+
+def test_usage_and_list_of_commands_are_those_of_the_page_and_whole(
+    reference: ModuleType, otel_runs: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    page = (DOCS / "cli.md").read_text(encoding="utf-8")
+    for command in reference.commands():
+        usage, _, rest = otel_runs(*command.words.split()[1:], "--help").out.partition("\n")
+        assert f"`{usage.removeprefix('Usage: ').removesuffix(' [ARGS]...')}`" in page
+        assert "..." not in rest.partition("Commands:")[2]
 
 
 def test_every_setting_is_documented() -> None:

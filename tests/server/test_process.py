@@ -88,7 +88,7 @@ def test_second_server_does_not_share_the_ports_of_the_first(programs: Programs)
 @pytest.mark.parametrize("address", ["4317", "localhost", "localhost:", ":4317", "localhost:http", "127.0.0.1:65536"])
 def test_address_that_cannot_be_read_is_said_with_an_example(programs: Programs, address: str) -> None:
     done = serve(programs, "--otlp-http", address)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"--otlp-http is '{address}'; expected HOST:PORT" in done.stderr.replace("\n", " ")
 
 
