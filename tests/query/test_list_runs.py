@@ -166,10 +166,16 @@ def test_a_page_of_runs_reads_an_index_and_sorts_nothing(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("condition", "index"),
-    [("name = 'support'", "ix_runs_name_started_at"), ("tenant_id = 'acme'", "ix_runs_tenant_id")],
-    ids=["agent", "organization"],
+    [
+        ("started_at > '2026'", "ix_runs_started_at_id"),
+        ("name = 'support'", "ix_runs_name_started_at"),
+        ("status = 'failed'", "ix_runs_status_started_at"),
+        ("input_fingerprint = 'sha256:0f'", "ix_runs_input_fingerprint"),
+        ("tenant_id = 'acme'", "ix_runs_tenant_id"),
+    ],
+    ids=["start", "stage or agent", "status", "fingerprint", "tenant or organization"],
 )
-def test_runs_of_an_agent_or_organization_are_found_by_an_index(tmp_path: Path, condition: str, index: str) -> None:
+def test_runs_are_found_by_an_index(tmp_path: Path, condition: str, index: str) -> None:
     with open_database(f"sqlite:///{tmp_path}/runs.db") as database, database.read() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN SELECT * FROM v_runs WHERE {condition}").fetchall()
     assert index in "\n".join(str(line[-1]) for line in plan)

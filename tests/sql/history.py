@@ -113,7 +113,7 @@ def fill(database: Database, ask: Callable[[str], list[Row]]) -> History:
     run = spans.start("nightly", day)
     spans.orders(run, day, 100, rows_affected=10)
     spans.revenue(run, day, 300, rows_affected=20)
-    window = spans.start("window_0", day, parent=run, kind="run")
+    window = spans.start("window_0", day, parent=run, kind="run", rows_in=150)
     spans.orders(window, day, 40, rows_affected=4)
     part = spans.start("part_0", day, parent=window, kind="run")
     spans.orders(part, day, 20, rows_affected=2)

@@ -314,10 +314,11 @@ def test_trace_id_leads_from_a_run_to_its_trace(history: History) -> None:
 
 
 def test_window_of_a_pipeline_is_a_run_of_its_own(history: History) -> None:
-    nested = "SELECT id, name, parent_run_id FROM runs WHERE parent_run_id IS NOT NULL ORDER BY name"
+    nested = "SELECT id, name, parent_run_id, rows_in, trace_id FROM runs WHERE parent_run_id IS NOT NULL ORDER BY name"
+    trace = history.old.replace("-", "")
     assert history.ask(nested) == [
-        (history.old_part, "part_0", history.old_window),
-        (history.old_window, "window_0", history.old),
+        (history.old_part, "part_0", history.old_window, None, trace),
+        (history.old_window, "window_0", history.old, 150, trace),
     ]
 
 
