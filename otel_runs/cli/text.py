@@ -93,10 +93,10 @@ def time(value: datetime | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A duration: ``12.45s``; below 0.1 seconds ``85ms``; from a minute on ``3m 05s``, ``2h 14m``, ``1d 03h``."""
+    """A duration: ``12.45s``; below 0.1 seconds ``85ms`` or ``<1ms``; from a minute on ``3m 05s``, ``2h 14m``."""
     if seconds is None:
         return NOTHING
-    if 0 < seconds < 0.1:  # noqa: PLR2004  in seconds it would be 0.0x
+    if 0 <= seconds < 0.1:  # noqa: PLR2004  in seconds it would be 0.0x; and milliseconds that are 0 were rounded
         return f"{seconds * 1000:.0f}ms" if seconds >= 0.001 else "<1ms"  # noqa: PLR2004  one millisecond
     if round(seconds, 2) < _MINUTE:
         return f"{seconds:.2f}s"

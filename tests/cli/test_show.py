@@ -120,7 +120,7 @@ def test_tree_shows_steps_in_order_with_bars_in_their_place(rows: Rows, otel_run
         "│  └─ ✔ summarise llm gpt-4o              -     900     0.50s                    ╺━━━━━━",
         "├─ ✘ load                                 0       -     0.20s                                    ━━━",
         "│    ValueError: Prompt exceeds model context limit",
-        "└─ ↷ notify                               -       -     0.00s                                      ╺",
+        "└─ ↷ notify                               -       -      <1ms                                      ╺",
         "     dependency failed",
     ]
 

@@ -54,7 +54,7 @@ def test_json_times_are_utc_with_microseconds_and_z() -> None:
     ("seconds", "shown"),
     [
         (None, "-"),
-        (0.0, "0.00s"),
+        (0.0, "<1ms"),
         (0.0004, "<1ms"),
         (0.085, "85ms"),
         (0.1, "0.10s"),
