@@ -209,13 +209,14 @@ class Declaration(Generic[H]):
                     self.attributes[attribute] = written(value)
                 elif name in _RESULT_ROWS:
                     self.result_rows[name] = row_reader(value)
+                elif name == "metadata":
+                    self.attributes.update(metadata_attributes(self.name, value))
             except (TypeError, ValueError) as exc:
                 msg = f"{self.name}: option {name} {exc}."
                 raise InstrumentError(msg) from exc
         rows_in = options.get("rows_in")
         if rows_in is not None:
             self.rows_in = count_rows_of_arguments if rows_in == "len" else row_reader(rows_in)
-        self.attributes.update(metadata_attributes(options.get("metadata") or {}))
         self._config = options.get("config")
         self._inputs = options.get("inputs")
         self.retry = retry_from_options(options)

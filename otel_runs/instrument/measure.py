@@ -91,13 +91,28 @@ def measured(where: str, values: Mapping[str, object], metadata: Mapping[str, ob
         except ValueError as exc:
             problem(f"{where}: {name}", f"{where}: {name} is {value!r} ({type(value).__name__}); {exc}.")
     if metadata:
-        found.update(metadata_attributes(metadata))
+        found.update(metadata_attributes(where, metadata))
     return found
 
 
-def metadata_attributes(metadata: Mapping[str, object]) -> dict[str, Value]:
-    """``otel_runs.metadata.<key>`` attributes. What an attribute cannot hold is written as JSON."""
-    return {f"{METADATA_PREFIX}{key}": _value(value) for key, value in metadata.items() if value is not None}
+def metadata_attributes(where: str, metadata: Mapping[str, object]) -> dict[str, Value]:
+    """``otel_runs.metadata.<key>`` attributes. What an attribute cannot hold is written as JSON, or left out and told.
+
+    Raises:
+        TypeError: it is no mapping.
+    """
+    if not isinstance(metadata, Mapping):
+        msg = f"is {metadata!r}; expected a mapping"
+        raise TypeError(msg)
+    found: dict[str, Value] = {}
+    for key, value in metadata.items():
+        if value is not None:
+            try:
+                found[f"{METADATA_PREFIX}{key}"] = _value(value)
+            except Exception as exc:  # noqa: BLE001  whatever an object of the user's raises when it is written
+                told = f"{where}: metadata {key!r} cannot be written as JSON ({exc!r}), and is left out."
+                problem(f"{where}: metadata {key}", told)
+    return found
 
 
 def _value(value: object) -> Value:

@@ -62,6 +62,39 @@ def test_metadata_keeps_what_attributes_hold_and_writes_the_rest_as_json(spans: 
     }
 
 
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+RING: list[object] = []
+RING.append(RING)
+
+
+@pytest.mark.parametrize("value", [{(1, 2): 3}, Unprintable(), RING], ids=["key", "text", "ring"])
+def test_metadata_that_cannot_be_written_is_left_out_alone_and_told(
+    spans: Any, caplog: pytest.LogCaptureFixture, value: object
+) -> None:
+    with step("load", metadata={"odd": value, "source": "s3"}):
+        record(rows_in=3, metadata={"other": value, "part": 1})
+    found = spans.attributes("load")
+    assert (found["otel_runs.metadata.source"], found["otel_runs.metadata.part"], found["otel_runs.rows_in"]) == (
+        "s3",
+        1,
+        3,
+    )
+    assert not {"otel_runs.metadata.odd", "otel_runs.metadata.other"} & found.keys()
+    assert [message.partition(" cannot")[0] for message in caplog.messages] == [
+        "load: metadata 'odd'",
+        "load: metadata 'other'",
+    ]
+
+
+def test_metadata_that_is_no_mapping_is_an_error_of_the_option() -> None:
+    with pytest.raises(InstrumentError, match=r"load: option metadata is \['s3'\]; expected a mapping"):
+        step("load", metadata=["s3"])  # type: ignore[call-overload]  # the point of it
+
+
 def test_record_goes_to_the_innermost_step_then_to_the_run(spans: Any) -> None:
     with run("nightly"):
         with step("load"):
