@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from opentelemetry import context, trace
@@ -160,6 +161,50 @@ def test_what_a_sampler_of_the_users_adds_is_kept(provider: Provider) -> None:
     assert load.attributes == {"rule": "RECORD_AND_SAMPLE"}
     assert call.context is not None
     assert call.context.trace_state == {"own": "1"}
+
+
+class NotLoad(ParentBased):
+    """A user's, made from the SDK's."""
+
+    def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
+        return (ALWAYS_OFF if "load" in args else ALWAYS_ON).should_sample(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [ParentBased(ALWAYS_ON, local_parent_sampled=ALWAYS_OFF), NotLoad(ALWAYS_ON)],
+    indirect=True,
+    ids=["parent based", "subclass"],
+)
+def test_a_sampler_that_drops_below_what_is_sampled_has_its_say(provider: Provider) -> None:
+    nested(provider.tracer)
+
+    assert provider.names() == (["nightly"], ["load", "nightly"], ["nightly"])
+
+
+@pytest.mark.parametrize("provider", [ParentBased(Own())], indirect=True)
+def test_what_is_below_a_sampled_span_has_its_trace_state_and_its_own_attributes(provider: Provider) -> None:
+    with provider.tracer.start_as_current_span("nightly"):
+        provider.tracer.start_span("load", attributes={"a": 1}).end()
+        provider.tracer.start_span("check").end()
+
+    assert provider.names()[0] == ["check", "load", "nightly"]
+    found = {span.name: span for span in provider.backend.get_finished_spans()}
+    assert [found[name].attributes for name in ("load", "check")] == [{"a": 1}, {}]
+    assert all(span.context is not None and span.context.trace_state == {"own": "1"} for span in found.values())
+
+
+@pytest.mark.parametrize(
+    ("provider", "is_sampled"),
+    [(ParentBased(ALWAYS_ON), True), (ParentBased(ALWAYS_ON, remote_parent_sampled=ALWAYS_OFF), False)],
+    indirect=["provider"],
+)
+def test_below_a_sampled_span_of_another_process_the_sampler_is_asked(provider: Provider, is_sampled: bool) -> None:
+    parent = trace.SpanContext(1, 2, is_remote=True, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
+    context = trace.set_span_in_context(trace.NonRecordingSpan(parent))
+    provider.tracer.start_span("load", context).end()
+
+    assert provider.names() == (["load"] if is_sampled else [], ["load"], ["load"] if is_sampled else [])
 
 
 def test_a_provider_is_wrapped_once_and_one_that_is_not_the_sdks_not_at_all() -> None:
