@@ -52,8 +52,8 @@ def _end(
     try:
         if exc is not None and exc is not handled:
             _tell(span, exc)
-        if run is not None and run.steps and span.is_recording():
-            span.set_attribute(STEPS_EXPECTED, run.steps)
+        if run is not None and (steps := run.steps()) and span.is_recording():
+            span.set_attribute(STEPS_EXPECTED, steps)
     except Exception as failure:  # noqa: BLE001  telemetry never breaks the pipeline
         problem("end of a span", f"{span.name}: its ending could not be recorded: {failure!r}.", failure)
     span.end(end_time)

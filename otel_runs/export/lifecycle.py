@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from otel_runs.attributes import KIND
+from otel_runs.attributes import KIND, PARENT_RUN
 from otel_runs.export.endings import hook_end
 from otel_runs.instrument.place import attributes_of
 from otel_runs.instrument.stamp import stamp
@@ -32,7 +32,8 @@ class LifecycleProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Stamp the span, remember it, and stand at its end where it will have something to say."""
         attributes = attributes_of(span) or _NO_ATTRIBUTES
-        stamp(span, attributes, parent_context)
+        if PARENT_RUN not in attributes:
+            stamp(span, attributes, parent_context)
         run = self._open_spans.add(span, attributes)
         is_plain = KIND not in attributes  # a decorator knows how its span ended
         if is_plain or run is not None:

@@ -127,7 +127,7 @@ class RunsSpanProcessor(SpanProcessor):
             return
         if self._is_child:
             self._open_spans.discard(context.span_id)
-        if not (context.trace_flags.sampled or self._takes_unsampled):
+        if not (self._takes_unsampled or context.trace_flags.sampled):
             return
         if self._live is not None:
             self._live.remove(context.span_id)

@@ -26,8 +26,11 @@ def attributes_of(span: object) -> Mapping[str, Any] | None:
     The dictionary inside the SDK's mapping, where there is one: to ask the mapping itself for a key that is missing
     takes 3 us, because that raises inside, and it is asked for several keys of each span.
     """
-    known: Mapping[str, Any] | None = getattr(getattr(span, "_attributes", None), "_dict", None)
-    return getattr(span, "attributes", None) if known is None else known
+    try:
+        known: Mapping[str, Any] = span._attributes._dict  # type: ignore[attr-defined]  # noqa: SLF001  see above
+    except AttributeError:
+        return getattr(span, "attributes", None)
+    return known
 
 
 def stamps_below(span: Span) -> Mapping[str, str]:

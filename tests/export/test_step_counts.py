@@ -87,8 +87,13 @@ def test_only_what_has_a_row_is_counted_and_what_is_below_it_all_the_same() -> N
             pass
         with pipeline.span("late", kind=CLIENT) as late:
             late.set_attribute("otel_runs.kind", "query")
+    with pipeline.span("weekly"):
+        with pipeline.span("window") as window:
+            window.set_attributes(RUN)
+        with pipeline.span("step", attributes={"otel_runs.kind": "step"}, kind=CLIENT):
+            pass
 
-    assert pipeline.expected() == {"nightly": 3}
+    assert pipeline.expected() == {"nightly": 3, "weekly": 1}
 
 
 def test_a_nested_run_counts_for_itself() -> None:
@@ -224,7 +229,7 @@ with run("declared"):
     assert [tuple(row) for row in rows] == [("plain", 2, 2, "complete", 0), ("declared", 3, 3, "complete", 0)]
 
 
-def test_a_forked_child_neither_counts_for_its_parent_nor_waits_for_its_lock(programs: Programs) -> None:
+def test_a_forked_child_does_not_count_for_its_parent(programs: Programs) -> None:
     done = programs.python(
         """
 import os, otel_runs
