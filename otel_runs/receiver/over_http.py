@@ -147,20 +147,22 @@ class _Body:
             SlowRequestError: it did not arrive in time.
             ClientDisconnect: its sender has gone.
         """
-        content = bytearray()
+        # Not one buffer that grows: it moves as it does, and leaves holes of all sizes in the heap.
+        pieces: list[bytes] = []
+        size = 0
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while not self._is_complete:
-                    piece = await self._piece()
-                    arriving.add(len(piece))
-                    content += piece
-                    if len(content) > self._limit:
+                    pieces.append(await self._piece())
+                    size += len(pieces[-1])
+                    arriving.add(len(pieces[-1]))
+                    if size > self._limit:
                         msg = f"The body is larger than {self._limit} bytes; send smaller batches."
                         raise TooLargeError(msg)
         except TimeoutError as exc:
             msg = f"The body did not arrive within {BODY_SECONDS:g} seconds; send the request again."
             raise SlowRequestError(msg) from exc
-        return bytes(content)
+        return b"".join(pieces)
 
     async def skip(self) -> None:
         """Let the client finish, within limits: many see an answer only after they have sent everything."""
