@@ -39,15 +39,16 @@ def run_process(options: Options, show_run: ShowRun | None = None) -> bool:
     share_one_heap()  # before there are threads, which have their heaps already
     look_seldom()
     _warn(options)
+    server = RunServer(options, show_run)  # before there are threads, of exporters for instance: it may fork
     own_metrics = start_own_metrics()
     try:
-        return asyncio.run(_serve(options, show_run))
+        return asyncio.run(_serve(server))
     finally:
         if own_metrics is not None:
             own_metrics.shutdown(_METRICS_MILLISECONDS)
 
 
-async def _serve(options: Options, show_run: ShowRun | None) -> bool:
+async def _serve(server: RunServer) -> bool:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -57,7 +58,6 @@ async def _serve(options: Options, show_run: ShowRun | None) -> bool:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
-    server = RunServer(options, show_run)
     ports = await server.start()
     print(  # noqa: T201  for programs that start the server and want to know its ports
         f"otel-runs serve: ready otlp-grpc={ports.otlp_grpc} otlp-http={ports.otlp_http} db={server.place}", flush=True

@@ -21,9 +21,6 @@ class Turns:
         self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
-    def __reduce__(self) -> tuple[type[Turns], tuple[str]]:
-        return Turns, (self.path,)
-
     def __enter__(self) -> Self:
         fcntl.flock(self._file, fcntl.LOCK_EX)
         return self

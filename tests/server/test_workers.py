@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing.synchronize
 import os
+import re
 import signal
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ TRACES = 120
 
 
 def children_of(pid: int) -> set[int]:
-    """The processes whose parent it is; their command lines say which are workers."""
+    """The workers whose parent it is: forks of it, or processes from scratch; a tracker of theirs is none."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -36,7 +37,7 @@ def children_of(pid: int) -> set[int]:
             command = (folder / "cmdline").read_bytes()
         except OSError:  # it has ended meanwhile
             continue
-        if int(fields[1]) == pid and fields[0] != "Z" and b"spawn_main" in command:
+        if int(fields[1]) == pid and fields[0] != "Z" and b"resource_tracker" not in command:
             found.add(int(folder.name))
     return found
 
@@ -70,6 +71,33 @@ def test_worker_that_is_killed_is_replaced_and_costs_nothing_acknowledged(
             assert missing_in(database_url_for_test, stream.acknowledged) == []
         assert len(stream.acknowledged) == TRACES
     assert "A worker process ended unexpectedly" in server.log.read_text()
+
+
+def shared_bytes(pid: int) -> int:
+    """What a process has in memory that is not of a file, and that another one has, too."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.findall(r"Shared_Dirty:\s+(\d+) kB", rollup)[0]) * 1024
+
+
+def test_workers_share_what_is_loaded_with_the_server(programs: Programs) -> None:
+    with ServerProcess(programs, "--db", "runs.db", "--workers", "2") as server:
+        await_workers(server)
+        assert server.post(new_request()).code == 200
+        assert min(map(shared_bytes, children_of(server.process.pid))) > 10_000_000
+
+
+def test_workers_of_a_process_with_threads_share_no_memory_with_it(tmp_path: Path) -> None:
+    """Forked, they might wait for a lock whose holder did not come along."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(os.getpid).result()
+        workers = Workers(options(str(tmp_path / "runs.db"), workers=2))
+        try:
+            workers.await_ready()
+            started = {process.pid for process in multiprocessing.active_children()}
+            assert max(shared_bytes(pid) for pid in started if pid is not None) < 1_000_000
+            assert len(started) == 2
+        finally:
+            workers.close()
 
 
 def test_workers_of_a_killed_server_end(programs: Programs) -> None:
