@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_runs.export.processor import MAX_QUEUE_SIZE
 from tests.programs import Programs
 
 PAGE = Path(__file__).parents[2] / "docs" / "setup.md"
@@ -26,3 +27,8 @@ def test_first_program_of_the_page_leaves_a_run_with_its_step(programs: Programs
     assert programs.rows("SELECT r.name, m.name FROM runs r JOIN model_runs m ON m.run_id = r.id") == [
         ("nightly", "load")
     ]
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "docs/faults.md", "docs/setup.md", "docs/spool.md"])
+def test_pages_tell_how_many_spans_the_queue_holds(page: str) -> None:
+    assert re.search(rf"\b{MAX_QUEUE_SIZE:,}\s+spans", (PAGE.parents[1] / page).read_text(encoding="utf-8"))

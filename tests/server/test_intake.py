@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -13,13 +14,13 @@ from otel_runs.errors import DecodeError, OverloadedError, StoppingError, StoreU
 from otel_runs.ingest.splitting import RefusedSpan
 from otel_runs.receiver.intake import Intake
 from otel_runs.receiver.meters import Meters
-from otel_runs.receiver.request import Outcome, Request
+from otel_runs.receiver.request import Encoding, Outcome, Request
 from otel_runs.receiver.room import Room
 from otel_runs.receiver.storing import BATCH_SPANS, Storing
 from otel_runs.spans.limits import limits_from_settings
 from otel_runs.spans.span import Span
 from tests.server.requests import new_request, new_trace
-from tests.spans.otlp import otlp_span, traces
+from tests.spans.otlp import document, otlp_span, traces
 
 SECONDS = 20
 
@@ -143,9 +144,12 @@ def test_refused_spans_are_told_to_the_request_that_brought_them(shelf: Shelf) -
     assert "cannot be stored: bad" in outcome.message
 
 
-def test_large_request_takes_several_transactions_and_one_answer(shelf: Shelf) -> None:
+@pytest.mark.parametrize("encoding", ["protobuf", "json"])  # JSON is read all at once
+def test_large_request_takes_several_transactions_and_one_answer(shelf: Shelf, encoding: Encoding) -> None:
+    message = new_request(2 * BATCH_SPANS)
+    body = message.SerializeToString() if encoding == "protobuf" else json.dumps(document(message)).encode()
     with taking(shelf) as intake:
-        assert intake.submit(request(2 * BATCH_SPANS)).result(SECONDS).stored == 2 * BATCH_SPANS + 1
+        assert intake.submit(Request("traces", encoding, body)).result(SECONDS).stored == 2 * BATCH_SPANS + 1
     assert len(shelf.transactions) == 3
     assert max(map(len, shelf.transactions)) <= BATCH_SPANS
 
