@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import subprocess
@@ -124,6 +125,33 @@ def test_subprocess_lands_below_the_step_that_starts_it(spans: Any, declared: st
         )
     trace_id, span_id = _ids(spans.one("outer"))
     assert done.stdout == f"first {trace_id} {span_id}\nsecond {trace_id} {span_id}\n"
+
+
+def test_process_takes_state_and_baggage_from_its_environment_and_hands_them_on() -> None:
+    given = {"TRACEPARENT": f"00-{'a' * 32}-{'b' * 16}-01", "TRACESTATE": "vendor=7", "BAGGAGE": "customer=acme"}
+    program = """
+        import json
+        from opentelemetry import baggage, trace
+        from opentelemetry.sdk.trace import TracerProvider
+        import otel_runs
+
+        trace.set_tracer_provider(TracerProvider())
+        with otel_runs.step("load") as load:
+            told = [load.span.context.trace_state.to_header(), baggage.get_baggage("customer")]
+            print(json.dumps([*told, otel_runs.child_environment({})]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    state, customer, handed_on = json.loads(done.stdout)
+    assert (state, customer) == ("vendor=7", "acme")
+    assert handed_on.pop("TRACEPARENT").startswith(f"00-{'a' * 32}-")
+    assert handed_on == {"TRACESTATE": "vendor=7", "BAGGAGE": "customer=acme"}
 
 
 def test_malformed_traceparent_starts_a_trace_of_its_own() -> None:
