@@ -90,7 +90,7 @@ def _from_protobuf(body: bytes, limits: Limits) -> Contents:
         decoded = spans_from_protobuf(body, limits)
         if decoded.spans:  # protobuf reads some of them
             return Contents(decoded, _NOTHING)
-    msg = f"it ({len(body)} bytes) is neither JSON nor an OTLP protobuf message with spans, log records or metrics."
+    msg = f"{len(body)} bytes that are neither JSON nor an OTLP protobuf message with spans, log records or metrics."
     raise DecodeError(msg)
 
 

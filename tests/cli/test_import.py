@@ -44,7 +44,7 @@ def test_what_cannot_be_read_is_told_and_makes_the_exit_code_1(
     path.write_bytes(b"nonsense\n" + WHOLE.read_bytes())
     done = otel_runs("import", str(path), str(tmp_path))
     assert done.code == 1
-    nonsense = "it (9 bytes) is neither JSON nor an OTLP protobuf message with spans, log records or metrics."
+    nonsense = "9 bytes that are neither JSON nor an OTLP protobuf message with spans, log records or metrics."
     assert done.err.splitlines() == [
         f"{path}, line 1: {nonsense}",
         f"{tmp_path} is a folder; expected files. Name those in it: {tmp_path / '*'}",

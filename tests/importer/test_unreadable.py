@@ -31,15 +31,15 @@ PROTO = (FILES / "collector-traces.binpb").read_bytes()
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (b"not json\n", "it (9 bytes) is neither JSON nor an OTLP protobuf message"),
+        (b"not json\n", "9 bytes that are neither JSON nor an OTLP protobuf message"),
         (b'{"resourceSpans": [\n', "is no JSON"),
         (b'{"resourceSpans": "x"}\n', "resourceSpans is 'x' (str); expected a list."),
         (b'{"level": "info", "msg": "started"}\n', "it has the fields level, msg; expected resourceSpans"),
-        (b"[]\n", "it (3 bytes) is neither JSON nor"),
+        (b"[]\n", "3 bytes that are neither JSON nor"),
         (b'{"data": 7}\n', "data is 7 (int); expected a list of traces."),
         (b'{"data": [7]}\n', "A trace of Jaeger is 7 (int); expected an object with a list of spans."),
         (b'{"spans": [], "processes": 7}\n', "processes is 7 (int); expected an object."),
-        (b"\xff\xfe\n", "it (3 bytes) is neither JSON nor"),
+        (b"\xff\xfe\n", "3 bytes that are neither JSON nor"),
     ],
     ids=repr,
 )
@@ -166,7 +166,7 @@ def test_message_that_is_no_otlp_is_told_and_the_next_is_read(read: Read, tmp_pa
     path.write_bytes(b"\x00\x00\x00\x03abc" + PROTO)
     counts, [problem] = read(path)
     assert counts.spans == 10
-    assert problem.startswith(f"{path}, message 1: it (3 bytes) is neither JSON nor an OTLP protobuf message")
+    assert problem.startswith(f"{path}, message 1: 3 bytes that are neither JSON nor an OTLP protobuf message")
 
 
 def test_compressed_message_that_is_damaged_or_a_bomb_is_told_and_the_next_is_read(
