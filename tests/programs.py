@@ -33,6 +33,8 @@ class Programs:
     def environ(self, given: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of a program: that of the machine without settings for OpenTelemetry, and what is given."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "COV_"))}
+        # From Python 3.12 on it warns where a process with threads forks: of every exporter that has one.
+        kept["PYTHONWARNINGS"] = "ignore:This process:DeprecationWarning"
         # A machine that is busy with other tests may take longer for an import than the defaults allow.
         return kept | {"OTEL_RUNS_FLUSH_TIMEOUT": "60", "OTEL_RUNS_SIGNAL_TIMEOUT": "30"} | dict(given or {})
 
@@ -88,3 +90,8 @@ def _listen() -> None:
 def otel_runs_command(*arguments: str) -> list[str]:
     """The command line of ``otel-runs`` in this environment."""
     return [str(Path(sys.executable).with_name("otel-runs")), *arguments]
+
+
+def words_of(printed: str) -> str:
+    """A message on one line, without the frame that older typer draws around it."""
+    return " ".join(printed.replace("│", " ").split())

@@ -72,10 +72,10 @@ def bird_strikes(warehouse: Connection, last_year: int) -> None:
 
 
 def main() -> None:
-    warehouse = connect(":memory:")
-    warehouse.executescript(WAREHOUSE)
-    for last_year in (2000, 2001):
-        bird_strikes(warehouse, last_year)
+    with closing(connect(":memory:")) as warehouse:
+        warehouse.executescript(WAREHOUSE)
+        for last_year in (2000, 2001):
+            bird_strikes(warehouse, last_year)
 
 
 if __name__ == "__main__":

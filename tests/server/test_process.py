@@ -16,7 +16,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.programs import Programs, otel_runs_command
+from tests.programs import Programs, otel_runs_command, words_of
 from tests.server.requests import new_request
 from tests.server.running import PROTOBUF, SECONDS, TRACES, ServerProcess, failure_of
 from tests.servers.certificates import Certificate, new_certificate
@@ -89,7 +89,7 @@ def test_second_server_does_not_share_the_ports_of_the_first(programs: Programs)
 def test_address_that_cannot_be_read_is_said_with_an_example(programs: Programs, address: str) -> None:
     done = serve(programs, "--otlp-http", address)
     assert done.returncode == 2
-    assert f"--otlp-http is '{address}'; expected HOST:PORT" in done.stderr.replace("\n", " ")
+    assert f"--otlp-http is '{address}'; expected HOST:PORT" in words_of(done.stderr)
 
 
 def test_database_that_cannot_be_used_stops_the_start_with_exit_code_1(programs: Programs) -> None:
