@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -36,7 +36,7 @@ from otel_runs.settings import is_strict
 logger = logging.getLogger(__name__)
 
 MAX_QUEUE_SIZE: Final = 65_536
-"""Spans; some 100 MB when the database stands still."""
+"""Spans; some 70 MB of short steps when the database stands still."""
 MAX_BATCH_SIZE: Final = 2_000
 """Spans a transaction; larger ones gain nothing (133,000 rows a second against 127,000 at 512)."""
 _SPILLED_AT_ONCE: Final = 64
@@ -141,6 +141,7 @@ class RunsSpanProcessor(SpanProcessor):
     def _enqueue(self, span: ReadableSpan) -> None:
         if len(self._queue) >= self._max_queue_size:
             self._make_room()
+        _lighten(span)
         self._queue.append(span)
         if not self._stirred.is_set():
             self._stirred.set()
@@ -339,6 +340,22 @@ class RunsSpanProcessor(SpanProcessor):
     def _become_child(self) -> None:
         self._is_child = True
         self._start_empty()
+
+
+def _lighten(span: Any) -> None:
+    """Let go of the SDK's lists of events and links where a span has none.
+
+    Each is a deque and a lock: two thirds of what a step weighs while it waits (3.0 KB, and 1.1 without), half of the
+    objects that Python's garbage collector counts. Lists take their place, as processors of others may see the span
+    after us. Where an SDK keeps them in another way, they stay.
+    """
+    try:  # not suppress(), which takes 0.3 us, all of this 0.1
+        if not (span._events._dq or span._events.dropped):  # noqa: SLF001  the SDK offers no lighter span
+            span._events = []  # noqa: SLF001  as above
+        if not (span._links._dq or span._links.dropped):  # noqa: SLF001  as above
+            span._links = []  # noqa: SLF001  as above
+    except AttributeError:
+        pass
 
 
 def _spans_among(items: list[ReadableSpan | threading.Event]) -> list[ReadableSpan]:
