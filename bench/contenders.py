@@ -47,8 +47,12 @@ class Dropping(SpanExporter):
 
 
 def _dropping_provider() -> TracerProvider:
+    return _provider_to(Dropping())
+
+
+def _provider_to(exporter: SpanExporter) -> TracerProvider:
     provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(Dropping()))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     return provider
 
@@ -95,7 +99,18 @@ def plain_idle(folder: Path) -> Contender:
 
 def plain(folder: Path) -> Contender:
     """``start_as_current_span`` by hand, with the attributes that our decorator sets."""
-    tracer = _dropping_provider().get_tracer("bench")
+    return _plain_to(Dropping())
+
+
+def plain_recorded(folder: Path) -> Contender:
+    """The same, with our exporter behind the SDK's own processor: rows, but no live ones, no heartbeats, no counts."""
+    from otel_runs.export.exporter import RunsSpanExporter
+
+    return _plain_to(RunsSpanExporter(folder / "runs.db"))
+
+
+def _plain_to(exporter: SpanExporter) -> Contender:
+    tracer = _provider_to(exporter).get_tracer("bench")
     attributes = {
         "otel_runs.kind": "step",
         "otel_runs.model.path": "bench.contenders.work",
@@ -157,6 +172,7 @@ CONTENDERS: dict[str, Callable[[Path], Contender]] = {
     "otel_runs dropped": otel_runs_dropped,
     "otel_runs, no provider": otel_runs_idle,
     "plain": plain,
+    "plain, the same exporter": plain_recorded,
     "plain, no provider": plain_idle,
     "logfire": logfire_bare,
     "logfire, no arguments": logfire_without_arguments,
