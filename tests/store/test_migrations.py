@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from sqlalchemy import URL, Connection, create_engine, inspect, make_url, text
 from otel_runs.errors import NotFoundError, SchemaError, StoreError
 from otel_runs.store import migrations, tables
 from otel_runs.store.engine import Database, open_database, schema_state, upgrade
+from tests.at_once import at_once
 from tests.conftest import NewPostgresUrl
 
 
@@ -89,6 +91,14 @@ def test_eight_processes_open_an_empty_database_at_once(database_url_for_test: s
     subprocess.run([sys.executable, program, database_url_for_test, "8"], check=True, timeout=50)
     with open_database(database_url_for_test, create=False) as database:
         assert database.missing_parts() == ()
+
+
+def test_threads_of_one_process_make_databases_in_different_folders_at_once(tmp_path: Path) -> None:
+    files = [tmp_path / letter / "runs.db" for letter in "abcd"]
+    at_once(*(partial(upgrade, file) for file in files))
+    for file in files:
+        with open_database(file, create=False) as database:
+            assert database.missing_parts() == ()
 
 
 def test_opening_a_database_that_is_up_to_date_does_not_import_alembic(database_url_for_test: str) -> None:
