@@ -52,7 +52,12 @@ def fields(message: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
 
 def delimited(number: int, content: bytes) -> bytes:
     """A field that holds a text, bytes or a message."""
-    return _varint(number << _WIRE_TYPE_BITS | DELIMITED) + _varint(len(content)) + content
+    return head_of(number, len(content)) + content
+
+
+def head_of(number: int, length: int) -> bytes:
+    """What stands before the content of such a field."""
+    return _varint(number << _WIRE_TYPE_BITS | DELIMITED) + _varint(length)
 
 
 def _read_varint(message: bytes, place: int) -> tuple[int, int]:
