@@ -62,9 +62,11 @@ def head_of(number: int, length: int) -> bytes:
 
 def _read_varint(message: bytes, place: int) -> tuple[int, int]:
     """A number and the place behind it."""
-    piece = message[place : place + 1]
+    piece = message[place : place + 2]
     if piece and piece[0] < _MORE:  # as most are
         return piece[0], place + 1
+    if len(piece) > 1 and piece[1] < _MORE:  # as the length of most spans is
+        return piece[0] - _MORE + (piece[1] << 7), place + 2
     value = 0
     for index, byte in enumerate(message[place : place + _LONGEST_VARINT]):
         value |= (byte & 0x7F) << (7 * index)
