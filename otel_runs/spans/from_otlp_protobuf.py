@@ -181,7 +181,7 @@ def _span(span: Any, resource: Resource, scope_name: str, limits: Limits, read: 
     parent = parent_id_of(span.parent_span_id.hex())
     flags = span.flags
     status = span.status
-    # Of keywords or default values Python would make a dictionary or a longer call: a tuple takes 0.3 us less.
+    # Not Span(...): the constructor that NamedTuple writes is Python, and takes 0.3 us more.
     return _new(
         Span,
         (
