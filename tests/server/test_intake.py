@@ -16,7 +16,7 @@ from otel_runs.receiver.intake import Intake
 from otel_runs.receiver.meters import Meters
 from otel_runs.receiver.request import Encoding, Outcome, Request
 from otel_runs.receiver.room import Room
-from otel_runs.receiver.storing import BATCH_SPANS, Storing
+from otel_runs.receiver.storing import BATCH_SPANS, LARGE_REQUEST_SPANS, Storing
 from otel_runs.spans.limits import limits_from_settings
 from otel_runs.spans.span import Span
 from tests.server.requests import new_request, new_trace
@@ -166,7 +166,7 @@ def test_large_request_is_read_part_by_part_and_answered_once(shelf: Shelf) -> N
         outcome = intake.submit(large_request("large")).result(SECONDS)
     assert (outcome.stored, outcome.refused, len(outcome.reasons)) == (3 * BATCH_SPANS - 2, 2, 2)
     assert sum(map(len, shelf.transactions)) == 3 * BATCH_SPANS
-    assert max(map(len, shelf.transactions)) <= BATCH_SPANS
+    assert max(map(len, shelf.transactions)) <= LARGE_REQUEST_SPANS < BATCH_SPANS
 
 
 def test_large_request_of_which_a_part_cannot_be_stored_is_asked_for_again_and_tried_no_further(

@@ -40,6 +40,7 @@ LIMITS_IN_CODE = {
     "calls at once on a connection over gRPC": over_grpc._STREAMS,
     "idle connections over HTTP": http_port._IDLE_SECONDS,
     "spans a transaction": storing.BATCH_SPANS,
+    "the same, of a request above 512 KiB": storing.LARGE_REQUEST_SPANS,
 }
 
 
