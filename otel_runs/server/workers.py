@@ -119,9 +119,9 @@ class Workers:
 def _context() -> BaseContext:
     """How processes are started: forked, if that is safe.
 
-    A forked one shares what is loaded with its parent, page by page until one of them changes it: the server and two
-    workers hold 130 MB together instead of 185. But threads do not come along, and the locks that they hold stay
-    taken, so who has any starts processes from scratch.
+    A forked one shares what is loaded with its parent, page by page until one of them changes it: the proportional sets
+    of the server and two workers add up to 130 MB instead of 185. But threads do not come along, and the locks that
+    they hold stay taken, so who has any starts processes from scratch.
     """
     is_alone = _THREADS.is_dir() and len(list(_THREADS.iterdir())) == 1
     return multiprocessing.get_context("fork" if is_alone else "spawn")
