@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+from contextlib import closing
 from pathlib import Path
 from sqlite3 import Connection, Cursor, connect
 
