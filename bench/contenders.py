@@ -6,6 +6,7 @@ everything is exported. The calls are steps of runs, as in a pipeline.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -185,6 +186,7 @@ def measure(contender: Contender, calls: int) -> tuple[float, float]:
     in_pipeline = 0
     _burst(contender, WARM_UP)
     contender.flush()
+    gc.collect()  # of what was loaded for the first spans, once a process; else it comes amid some burst
     start = perf_counter_ns()
     for size in [BURST] * (calls // BURST) or [calls]:
         in_pipeline += _burst(contender, size)
