@@ -90,5 +90,5 @@ def test_postgresql_with_fsync_is_to_be_had() -> None:
 
 
 def test_unknown_version_is_missing_with_its_reason() -> None:
-    with pytest.raises(ServerMissingError, match="no PostgreSQL 9"):
+    with pytest.raises(ServerMissingError, match="PostgreSQL 9 is not installed"):
         PostgresServer(9)
