@@ -153,8 +153,8 @@ class Declaration(Generic[H]):
 
             before = from_environment(before)
             parent = before.get(SPAN_KEY)
-        # Not by cast(), which is a call. A Context holds objects; this key holds handles.
-        outer: Handle | None = before.get(HANDLE_KEY)  # type: ignore[assignment]
+        # Not by cast(), which is a call.
+        outer: Handle | None = before.get(HANDLE_KEY)  # type: ignore[assignment]  # this key holds handles
         attributes = self.attributes
         if parent is not None and RUN_KEY not in attributes:
             stamps = outer.stamps if outer is not None and outer.span is parent else stamps_below(cast("Any", parent))
