@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.exports import TABLES, Postgres, Row, Sqlite, Target
 from bench.load import Protocol, run_load
 from bench.payloads import write_payloads
-from bench.usage import Process
+from bench.usage import Process, together_megabytes
 from otel_runs.receiver.storing import BATCH_SPANS
 from otel_runs.store.engine import open_database
+from tests.sampled import sampled
 from tests.servers.jaeger import Jaeger
 from tests.servers.serve import Serve
 from tests.servers.service import Service
@@ -104,7 +106,7 @@ def under(server: Service, protocol: Protocol, address: str, load: Load) -> Meas
     """Load a server that has just started."""
     process = Process(server.process_id)
     cpu_seconds = process.cpu_seconds
-    with process.watched() as together:
+    with sampled(partial(together_megabytes, process.ids)) as together:
         sent = run_load(protocol, address, load.file, load.connections)
     share = 100_000 / load.spans
     return Measure(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +11,6 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PARENT = 1
 _UTIME = 11  # fields of /proc/PID/stat after the command's name, which may hold blanks
 _MEGABYTE = 1024 * 1024
-_LOOK_SECONDS = 0.1
-"""Between two looks at the memory: each takes half a millisecond a process."""
 
 
 class Process(NamedTuple):
@@ -35,26 +31,10 @@ class Process(NamedTuple):
         """
         return sum(_peak(process) for process in self._stats()) * 1024 / _MEGABYTE
 
-    @contextmanager
-    def watched(self) -> Iterator[list[float]]:
-        """Adds to a list, again and again, what they hold together, in megabytes: what they share is counted once."""
-        found: list[float] = []
-        processes = list(self._stats())
-        is_over = threading.Event()
-
-        def look() -> None:
-            while True:
-                found.append(_together(processes) * 1024 / _MEGABYTE)
-                if is_over.wait(_LOOK_SECONDS):
-                    return
-
-        thread = threading.Thread(target=look)
-        thread.start()
-        try:
-            yield found
-        finally:
-            is_over.set()
-            thread.join()
+    @property
+    def ids(self) -> list[int]:
+        """Its own, and those of its children now."""
+        return list(self._stats())
 
     def _stats(self) -> dict[int, list[str]]:
         """Process -> its fields in /proc/PID/stat."""
@@ -74,8 +54,8 @@ def _peak(process: int) -> int:
     return _kilobytes(Path(f"/proc/{process}/status"), "VmHWM:")
 
 
-def _together(processes: Iterable[int]) -> int:
-    """Kibibytes.
+def together_megabytes(processes: Iterable[int]) -> float:
+    """What processes hold together now: what they share is counted once. It takes half a millisecond a process.
 
     Of memory that is of no file, their proportional sets: only forks share it. Of files, which bystanders map as well,
     the resident pages of the process that has most: the others map a part of them.
@@ -88,7 +68,7 @@ def _together(processes: Iterable[int]) -> int:
             of_files.append(_kilobytes(file, "Rss:") - _kilobytes(file, "Anonymous:"))
         except OSError:  # it has ended meanwhile
             continue
-    return anonymous + max(of_files)
+    return (anonymous + max(of_files)) * 1024 / _MEGABYTE
 
 
 def _kilobytes(file: Path, name: str) -> int:

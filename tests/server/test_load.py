@@ -9,9 +9,8 @@ import http.client
 import os
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -19,6 +18,7 @@ import pytest
 
 from tests.databases import one_of_each_kind
 from tests.programs import Programs
+from tests.sampled import sampled
 from tests.server.running import PROTOBUF, SECONDS, TRACES, ServerProcess
 from tests.server.stream import missing_in, request_of, trace_id_of
 
@@ -90,23 +90,9 @@ class Load:
         return call.code()
 
 
-@contextmanager
-def watched(process: int) -> Iterator[list[int]]:
-    """Notes, again and again, what a process takes in memory: resident bytes."""
-    found: list[int] = []
-    is_over = threading.Event()
-
-    def look() -> None:
-        while not is_over.wait(0.1):
-            found.append(int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield found
-    finally:
-        is_over.set()
-        thread.join()
+def resident_bytes(process: int) -> int:
+    """What a process takes in memory."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def rate_of(load: Load, seconds: float) -> float:
@@ -149,7 +135,7 @@ def test_three_times_the_load_neither_grows_the_server_nor_loses_what_it_acknowl
         load = Load(server)
         rate = rate_of(load, LOAD_SECONDS / 2)
         before = load.acknowledged
-        with watched(server.process.pid) as sizes:
+        with sampled(partial(resident_bytes, server.process.pid)) as sizes:
             offer(load, 3 * rate, LOAD_SECONDS)
         load.close()
         assert server.process.poll() is None
