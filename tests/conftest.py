@@ -6,6 +6,7 @@ from __future__ import annotations
 # handlers of forks come after the provider's. Tests that fork would then wait for ever.
 import concurrent.futures.thread  # noqa: F401  loaded for its handlers of forks
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,17 @@ if _OTHER_SERVER:
     _POSTGRESES.append("postgres-other")
 
 NewPostgresUrl = Callable[[], str]
+
+
+def pytest_configure() -> None:
+    """Hear signals that a shell's background jobs and nohup ignore: programs that tests start would ignore them, too.
+
+    Not in each program before it begins (``preexec_fn``): that forks this process, in which gRPC may have threads, and
+    what gRPC then complains of ("epoll_wait error: Bad file descriptor") is in the program's stderr.
+    """
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -56,7 +55,6 @@ class Programs:
             text=True,
             timeout=timeout,
             check=False,
-            preexec_fn=_listen,
         )
 
     def start(self, command: Sequence[str], *, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
@@ -69,7 +67,6 @@ class Programs:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_listen,  # noqa: PLW1509  the tests start programs from their only thread
         )
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
@@ -79,12 +76,6 @@ class Programs:
             return connection.execute(sql).fetchall()
         finally:
             connection.close()
-
-
-def _listen() -> None:
-    # Tests that run in the background, or under nohup, ignore these signals, and so would every program they start.
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def otel_runs_command(*arguments: str) -> list[str]:

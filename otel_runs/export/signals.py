@@ -4,6 +4,10 @@ A Python handler runs in the main thread between two of its instructions, while 
 a queue's, one of logging. So the handler takes none. Another thread does the work, and the main thread waits for it in
 slices: between them it goes on for a moment, so that it lets go of what the work may be waiting for.
 
+A signal that comes between Python's last look for one and a system call does not interrupt that call: a sleep would be
+slept to its end. It is so for every handler in Python. The first signal may meet such a moment, rarely, and is then
+heard after the call; the way out, ``signal.set_wakeup_fd``, belongs to the program (trio warns where it is taken).
+
 Handlers of others are left alone, those set earlier and those set later; ``instrument/interrupts.py`` knows their
 exceptions. An ignored signal (nohup) stays ignored.
 """
@@ -157,8 +161,7 @@ class SignalWatch:
     def _recall(self, number: int, main_thread: int) -> None:
         """Have the main thread stand still again.
 
-        A signal that comes between Python's last look for one and a system call does not interrupt that call: a sleep
-        would be slept to its end. So it is sent until it is heard.
+        Sent until it is heard, for it may come just before a system call.
         """
         time.sleep(_MOMENT)
         call = self._call = object()

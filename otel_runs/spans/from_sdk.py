@@ -35,7 +35,8 @@ _PARTS: Final = (
 )
 _read: Final = attrgetter(*_PARTS)
 _read_inside: Final = attrgetter(*(f"_{part}" for part in _PARTS))
-"""The properties of the SDK's own spans are functions that return these, and some copy: 0.5 us instead of 3."""
+"""The properties of the SDK's own spans are functions that return these, and some copy. To read a span of a batch that
+has just ended takes 3.4 us so instead of 4.8."""
 _OWN: Final = frozenset({sdk.ReadableSpan, sdk._Span})  # noqa: SLF001  what its tracers make; others may override
 
 

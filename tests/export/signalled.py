@@ -19,10 +19,15 @@ from opentelemetry import trace
 from otel_runs import run, step
 url = os.environ.get("URL", "runs.db")
 tracer = trace.get_tracer("t")
+def stay():
+    for _ in range(600): time.sleep(0.1)
+async def stay_async():
+    for _ in range(600): await asyncio.sleep(0.1)
 def ready():
     print("ready", flush=True)
-    time.sleep(60)
+    stay()
 """
+"""Programs stay by many short sleeps: Python sleeps one that a signal just precedes to its end, and hears it then."""
 NIGHTLY = """
 otel_runs.configure(url)
 with run("nightly"):

@@ -29,7 +29,7 @@ with run("nightly") as handle:
     print("ready", flush=True)
     while handle.span.is_recording(): time.sleep(0.01)
     print("ending", flush=True)
-    time.sleep(60)
+    stay()
 """
 
 

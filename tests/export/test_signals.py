@@ -44,7 +44,7 @@ otel_runs.configure(url)
 def work(context):
     with trace.use_span(context), tracer.start_as_current_span("in thread"):
         started.set()
-        time.sleep(60)
+        stay()
 started = threading.Event()
 with tracer.start_as_current_span("nightly") as span:
     threading.Thread(target=work, args=(span,)).start()
@@ -67,7 +67,7 @@ def test_a_signal_in_an_asyncio_program_ends_all_its_tasks_spans(programs: Progr
 otel_runs.configure(url)
 @step
 async def load(name):
-    await asyncio.sleep(60)
+    await stay_async()
 @run
 async def nightly():
     asyncio.get_running_loop().call_later(0.1, print, "ready")
@@ -92,7 +92,7 @@ otel_runs.configure(url)
 async def nightly():
     with step("load"):
         asyncio.get_running_loop().call_later(0.1, lambda: print("ready", flush=True))
-        await asyncio.sleep(60)
+        await stay_async()
 asyncio.run(nightly())
 """,
         signal.SIGINT,
@@ -109,7 +109,7 @@ def test_a_forked_child_dies_as_it_would_and_ends_its_own_spans_only(programs: P
 def child():
     with step("of the child"):
         os.write(w, b".")
-        time.sleep(60)
+        stay()
 r, w = os.pipe()
 otel_runs.configure(url)
 """
@@ -151,7 +151,7 @@ def test_the_first_process_of_a_container_ends_by_sigterm(programs: Programs) ->
     first = ["unshare", "--pid", "--fork", "--user", "--map-root-user", "--kill-child"]
     if not hasattr(os, "getuid") or subprocess.run([*first, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this system does not let a user make a process namespace")
-    code = NIGHTLY.replace("ready()", "print(os.getpid(), flush=True); os.kill(1, 15); time.sleep(60)")
+    code = NIGHTLY.replace("ready()", "print(os.getpid(), flush=True); os.kill(1, 15); stay()")
 
     done = programs.run([*first, sys.executable, str(programs.write(HEAD + code))])
 
