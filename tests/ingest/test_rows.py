@@ -86,6 +86,16 @@ _STATES = st.builds(
 _MODEL_RUNS = st.builds(ModelRun, **_MODEL_RUN_FIELDS)
 _PLAIN_RUN = RunState(Run(id=run_id(), trace_id=trace_id(0), name="nightly", started_at=START))
 _MODEL = Model("m", "marts.revenue", "revenue", "model")
+_PLAIN_MODEL_RUN = ModelRun._make([None] * len(ModelRun._fields))._replace(
+    run_id=run_id(),
+    model_id=_MODEL.id,
+    trace_id=trace_id(0),
+    span_id="0",
+    kind="step",
+    attempt=1,
+    status="success",
+    started_at=START,
+)
 
 
 def insert_parents(writer: Writer) -> None:
@@ -142,6 +152,19 @@ def test_run_that_exists_is_left_alone_by_an_insert_that_says_so(database: Datab
         assert writer.insert_runs([renamed, other]) == 1
         assert writer.insert_runs([]) == 0
         assert writer.lock_runs([run_id()]) == {run_id(): _PLAIN_RUN}
+
+
+@pytest.mark.parametrize("number", [149, 150, 151, 460])
+def test_all_of_many_rows_are_inserted_and_those_that_existed_not_counted(database: Database, number: int) -> None:
+    runs = {id_: _PLAIN_RUN._replace(run=_PLAIN_RUN.run._replace(id=id_)) for id_ in map(run_id, range(number))}
+    steps = {id_: _PLAIN_MODEL_RUN._replace(id=id_, name=id_) for id_ in map(row_id, range(number))}
+    with database.write() as connection:
+        writer = Writer(connection)
+        insert_parents(writer)
+        assert writer.insert_runs(list(runs.values())) == number - 1
+        assert writer.lock_runs(runs) == runs
+        writer.insert_model_runs(list(steps.values()))
+        assert writer.find_model_runs([*steps]) == steps
 
 
 def test_link_comes_out_of_the_database_as_it_went_in(database: Database) -> None:
