@@ -22,6 +22,7 @@ from typing import Final
 from otel_runs import settings
 from otel_runs.errors import StoreError
 from otel_runs.ids import run_id_from_trace
+from otel_runs.ingest.batch import Batch
 from otel_runs.ingest.settlement import Loss, RaceError, Settlement
 from otel_runs.mapping.facts import Facts, facts_from_span
 from otel_runs.spans.span import Span
@@ -103,12 +104,13 @@ class Ingest:
         raise AssertionError  # pragma: no cover  the last try returns or raises
 
     def _settle(self, facts: Sequence[Facts], known: frozenset[str], losses: Sequence[Loss]) -> set[str]:
+        batch = Batch(facts)
         with self._turns, self._database.write() as connection:
             writer = Writer(connection)
             try:
                 if losses:
                     self._database.dialect.limit_waiting(connection, _LOCK_SECONDS)
-                settlement = Settlement(writer, facts, known, _not_held(writer, losses))
+                settlement = Settlement(writer, batch, known, _not_held(writer, losses))
                 settlement.settle()
             except BaseException:
                 writer.forget()

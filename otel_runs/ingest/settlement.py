@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from otel_runs.errors import StoreUnavailableError, StoreValueError
 from otel_runs.ids import run_id_from_trace
-from otel_runs.ingest.declarations import declare_models, insert_models, mentions_of, save_environments
+from otel_runs.ingest.batch import Batch
+from otel_runs.ingest.declarations import declare_models, insert_models, save_environments
 from otel_runs.ingest.derivation import Derivation
 from otel_runs.ingest.trace import TraceBatch
 from otel_runs.mapping.facts import Facts
@@ -52,24 +53,20 @@ class Settlement:
 
     Args:
         writer: on a connection in a write transaction.
-        facts: of the batch.
+        batch: of which nothing has been settled yet.
         known: ids of traces that may look new, and are known not to be (see RaceError).
         losses: what is said of runs beside the batch.
     """
 
-    def __init__(
-        self, writer: Writer, facts: Sequence[Facts], known: Collection[str] = (), losses: Sequence[Loss] = ()
-    ) -> None:
+    def __init__(self, writer: Writer, batch: Batch, known: Collection[str] = (), losses: Sequence[Loss] = ()) -> None:
         self._writer = writer
-        self._facts = facts
+        self._facts = batch.facts
+        self._mentions = batch.mentions
         self._not_new = known
         self._losses = losses
-        by_trace: dict[str, list[Facts]] = defaultdict(list)
-        for each in facts:
-            by_trace[each.trace_id].append(each)
-        for loss in losses:
-            by_trace[loss.trace_id] += []
-        self._traces = [TraceBatch(trace_id, by_trace[trace_id]) for trace_id in sorted(by_trace)]
+        untold = {loss.trace_id for loss in losses} - batch.traces.keys()
+        traces = batch.traces | {trace_id: TraceBatch(trace_id, []) for trace_id in untold}
+        self._traces = [traces[trace_id] for trace_id in sorted(traces)]
         self._known: list[TraceBatch] = []
         """Traces of which something may be stored."""
         self._stored: dict[str, RunState] = {}
@@ -316,8 +313,7 @@ class Settlement:
         self._insert(new)
         self._look_again()
         writer.save_runs(changed)
-        mentions = mentions_of(self._facts)
-        insert_models(writer, mentions)
+        insert_models(writer, self._mentions)
         for trace in self._known:
             writer.replace_parents(trace.trace_id, trace.replaced_parents())
         writer.move_model_runs({row: run_id for row, (_, run_id) in self._moves.items()})
@@ -327,7 +323,7 @@ class Settlement:
         writer.insert_links([link for trace in self._traces for link in trace.new_links()])
         writer.save_links([link for trace in self._traces for link in trace.changed_links()])
         writer.delete_runs(self._dropped)
-        declare_models(writer, mentions)
+        declare_models(writer, self._mentions)
         save_environments(writer, self._facts)
 
     def _write_lost_steps(self, rows: Sequence[ModelRun]) -> None:

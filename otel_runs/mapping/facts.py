@@ -91,16 +91,17 @@ def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = Fa
     is_run = mark == "run" or parent is None
     kind = _kind(span, columns, mark)
     place = _place(span, columns, origin, is_run=is_run)
+    name = coerce.name(span.name) or _UNKNOWN
 
     run = model_run = model = None
     declares = False
     if is_run or place.anchor:
-        run = _run(span, columns, origin, node_id, place)
+        run = _run(span, columns, origin, node_id, name, place)
     if place.anchor or (not is_run and kind is not None):
         declares = not _DECLARATIONS.isdisjoint(columns)
-        model = _model(span, columns, kind or "step", declares=declares)
+        model = _model(columns, name, kind or "step", declares=declares)
         parent_id = place.run_id if place.is_right_below else parent_node_id
-        model_run = _model_run(span, columns, node_id, parent_id, place, model)
+        model_run = _model_run(span, columns, node_id, parent_id, place, model, name=name)
     # As below, by what Facts(...) calls: this is made for every span.
     return _new(
         Facts,
@@ -171,7 +172,7 @@ def _kind(span: Span, columns: dict[str, Any], mark: str | None) -> Kind | None:
     return None if span.kind in _ROWLESS_KINDS and mark is None else "step"
 
 
-def _run(span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, place: _Place) -> Run:
+def _run(span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, name: str, place: _Place) -> Run:
     get = columns.get
     ending = ending_from_span(span, columns)
     started, completed, duration = _times(span)
@@ -186,7 +187,7 @@ def _run(span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, pla
         root_span_id=span.span_id,
         # Of a nested run: the run around it, where a stamp or the resource's key tells.
         parent_run_id=place.run_id or None if not place.anchor else None,
-        name=get("run_name") or origin.columns.get("run_name") or coerce.name(span.name) or _UNKNOWN,
+        name=get("run_name") or origin.columns.get("run_name") or name,
         environment=get("environment") or origin.environment,
         tenant_id=get("tenant_id") or origin.columns.get("tenant_id"),
         status=ending.run_status,
@@ -226,6 +227,8 @@ def _model_run(
     parent_id: str | None,
     place: _Place,
     model: Model,
+    *,
+    name: str,
 ) -> ModelRun:
     get = columns.get
     ending = ending_from_span(span, columns)
@@ -241,7 +244,7 @@ def _model_run(
             span.trace_id,
             span.span_id,
             model.kind,
-            coerce.name(span.name) or _UNKNOWN,
+            name,
             get("attempt", 1),
             ending.status,
             ending.stop_reason,
@@ -264,11 +267,11 @@ def _model_run(
     )
 
 
-def _model(span: Span, columns: dict[str, Any], kind: Kind, *, declares: bool) -> Model:
-    model = model_from_path(columns.get("model_path") or coerce.name(span.name) or _UNKNOWN, kind)
+def _model(columns: dict[str, Any], name: str, kind: Kind, *, declares: bool) -> Model:
+    model = model_from_path(columns.get("model_path") or name, kind)
     if not declares:
         return model
-    return model._replace(**{name: columns[name] for name in _DECLARATIONS & columns.keys()})
+    return model._replace(**{column: columns[column] for column in _DECLARATIONS & columns.keys()})
 
 
 @lru_cache(maxsize=4096)  # a UUIDv5 takes 2 us, and pipelines run the same models again and again

@@ -15,6 +15,7 @@ from otel_runs import attributes as key
 from otel_runs.errors import StoreError, StoreUnavailableError
 from otel_runs.ids import run_id_from_key
 from otel_runs.ingest import TRIES, Ingest
+from otel_runs.ingest.batch import Batch
 from otel_runs.ingest.settlement import RaceError, Settlement
 from otel_runs.mapping.facts import facts_from_span
 from otel_runs.spans.span import Resource, Span
@@ -83,7 +84,7 @@ def holding(database: Database, run: str) -> Iterator[Connection]:
 
 
 def settle(connection: Connection, spans: Sequence[Span]) -> None:
-    Settlement(Writer(connection), [facts_from_span(each) for each in spans]).settle()
+    Settlement(Writer(connection), Batch([facts_from_span(each) for each in spans])).settle()
 
 
 def test_writers_of_one_trace_wait_for_each_other_at_its_root_run(postgres: tuple[Database, Database]) -> None:
