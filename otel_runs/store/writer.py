@@ -141,9 +141,9 @@ class Writer:
 
         So each page of a table and its key is read and written once a batch, wherever in a large trace the ids fall.
         """
-        row = self._rows.model_run
-        rows = [row(record) for record in sorted(records, key=attrgetter("id"))]
-        self._bulk.insert(self._connection, model_runs, rows)
+        if records:
+            rows = map(self._rows.model_run, sorted(records, key=attrgetter("id")))
+            self._bulk.insert(self._connection, model_runs, rows)
 
     def save_model_runs(self, records: Sequence[ModelRun]) -> None:
         """Overwrite model runs."""
@@ -238,7 +238,8 @@ class Writer:
 
     def insert_links(self, links: Sequence[Link]) -> None:
         """Write links that are not stored yet."""
-        self._bulk.insert(self._connection, span_links, [tuple(link) for link in links])
+        if links:
+            self._bulk.insert(self._connection, span_links, map(tuple, links))
 
     def save_links(self, links: Sequence[Link]) -> None:
         """Overwrite links."""
