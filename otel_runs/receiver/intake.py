@@ -22,8 +22,9 @@ from otel_runs.receiver.request import Outcome, Request
 from otel_runs.receiver.room import Room
 from otel_runs.receiver.storing import Result
 
-_BATCH_BYTES: Final = 1_048_576
-"""Of the bodies in a batch, as they were sent: some thousand spans. One body may be larger."""
+_BATCH_BYTES: Final = 786_432
+"""Of the bodies in a batch, as they were sent: some thousand spans; one may be larger. A third more is as fast, but two
+workers and the server then take 5 MB more (bench/receivers.py)."""
 _BATCH_REQUESTS: Final = 512
 """Requests a batch, at most: those without spans must be answered, too."""
 _REQUEST_BYTES: Final = 4_096

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Final
 
 from otel_runs.errors import OtelRunsError, StoreUnavailableError
@@ -40,6 +40,11 @@ class RunStore:
     def place(self) -> str:
         """Where it is, for people."""
         return shown(self._url)
+
+    def load_driver(self) -> None:
+        """Import what it is reached by: processes that are forked afterwards share that."""
+        with suppress(ImportError):  # told when it is opened
+            self._url.get_dialect().import_dbapi()
 
     def open(self) -> bool:
         """Open the database, and create or migrate it where needed.

@@ -18,6 +18,7 @@ from otel_runs.receiver.request import Request
 from otel_runs.server.turns import Turns
 from otel_runs.server.workers import Workers
 from otel_runs.store.engine import open_database
+from tests.conftest import NewPostgresUrl
 from tests.programs import Programs
 from tests.server.requests import new_request
 from tests.server.running import SECONDS, ServerProcess, options
@@ -84,6 +85,14 @@ def test_workers_share_what_is_loaded_with_the_server(programs: Programs) -> Non
         await_workers(server)
         assert server.post(new_request()).code == 200
         assert min(map(shared_bytes, children_of(server.process.pid))) > 10_000_000
+
+
+def test_workers_share_the_databases_driver(programs: Programs, new_postgres_url: NewPostgresUrl) -> None:
+    with ServerProcess(programs, "--db", new_postgres_url(), "--workers", "2") as server:
+        await_workers(server)
+        # They open the database for their first request: what they have before comes from the server.
+        for worker in children_of(server.process.pid):
+            assert "psycopg" in Path(f"/proc/{worker}/maps").read_text()
 
 
 def test_workers_of_a_process_with_threads_share_no_memory_with_it(tmp_path: Path) -> None:
