@@ -35,7 +35,8 @@ DB: Final = Setting(
 TRACE_URL: Final = Setting(
     "OTEL_RUNS_TRACE_URL",
     "http://localhost:16686/trace/{trace_id}",
-    "Template of the link from a run to its trace; {trace_id} and {span_id} are filled in.",
+    "Template of the link from a run to its trace: an address in which {trace_id}, and {span_id} if you want it, are "
+    "filled in.",
 )
 METADATA: Final = Setting(
     "OTEL_RUNS_METADATA",
@@ -230,6 +231,14 @@ def whole_number(text: str) -> int:
             return value
     msg = "expected a whole number, 0 or more"
     raise ValueError(msg)
+
+
+def link_template(text: str) -> str:
+    """The template of a link to a trace."""
+    if "{trace_id}" not in text:
+        msg = "expected {trace_id} in it"
+        raise ValueError(msg)
+    return text
 
 
 def patterns(text: str) -> tuple[str, ...]:

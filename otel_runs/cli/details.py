@@ -72,9 +72,9 @@ def grid(details: list[Detail]) -> RenderableType:
 
 def trace_link(run: StoredRun) -> str | None:
     """The address of the run's trace by the template of ``OTEL_RUNS_TRACE_URL``; None where the run has no trace."""
-    template = settings.read(settings.TRACE_URL)
-    if not template or not is_trace_id(run.trace_id):
+    if not is_trace_id(run.trace_id):
         return None
+    template = settings.read_or_default(settings.TRACE_URL, settings.link_template)
     return one_line(template.replace("{trace_id}", run.trace_id).replace("{span_id}", run.root_span_id or ""))
 
 

@@ -100,7 +100,9 @@ def _values(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _parser_of(setting: Setting) -> Callable[[str], object] | None:
-    """What reads a setting's text: its default is of the same kind."""
+    """What reads a setting's text; as a rule its default is of the same kind."""
+    if setting is settings.TRACE_URL:
+        return settings.link_template
     if setting.default in {"true", "false"}:
         return settings.boolean
     if setting.default is not None and setting.default.replace(".", "", 1).isdigit():

@@ -278,6 +278,16 @@ def test_trace_link_comes_from_its_template_and_can_be_clicked(
     assert f";{address}\x1b\\" in otel_runs("show", width=140, colours=True).out
 
 
+def test_link_template_that_names_no_trace_is_told_and_the_default_taken(
+    rows: Rows, otel_runs: CommandLine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = rows.run(1)
+    monkeypatch.setenv("OTEL_RUNS_TRACE_URL", "http://jaeger:16686")
+    outcome = otel_runs("show")
+    assert f"http://localhost:16686/trace/{run.replace('-', '')}" in outcome.out
+    assert "OTEL_RUNS_TRACE_URL is 'http://jaeger:16686': expected {trace_id} in it" in caplog.text
+
+
 def test_no_link_is_made_of_something_that_is_no_trace_id(rows: Rows, otel_runs: CommandLine) -> None:
     rows.run(1, trace_id="../../evil\x1b[31m")
     printed = otel_runs("show", width=120, colours=True).out

@@ -17,6 +17,7 @@ from otel_runs.settings import SETTINGS
         ({"OTEL_RUNS_FLUSH_TIMEOUT": "soon"}, "bad-value"),
         ({"OTEL_RUNS_FLUSH_TIMEOUT": "-1"}, "bad-value"),
         ({"OTEL_RUNS_STRICT": "maybe"}, "bad-value"),
+        ({"OTEL_RUNS_TRACE_URL": "http://jaeger:16686"}, "bad-value"),
         ({"OTEL_RUNS_LIMIT_TXT": "5"}, "unknown-setting"),
         ({"OTEL_TRACES_EXPORTER": "none", "OTEL_RUNS_DB": "runs.db"}, "exporter-none"),
         ({"OTEL_TRACES_EXPORTER": "otel_runs,nobody"}, "unknown-exporter"),
