@@ -74,7 +74,7 @@ def trace_link(run: StoredRun) -> str | None:
     """The address of the run's trace by the template of ``OTEL_RUNS_TRACE_URL``; None where the run has no trace."""
     if not is_trace_id(run.trace_id):
         return None
-    template = settings.read_or_default(settings.TRACE_URL, settings.link_template)
+    template = settings.value_or_default(settings.TRACE_URL)
     return one_line(template.replace("{trace_id}", run.trace_id).replace("{span_id}", run.root_span_id or ""))
 
 

@@ -107,9 +107,9 @@ def _objects(judgements: Iterable[Judgement]) -> list[dict[str, object]]:
     ]
 
 
-def _above_zero(setting: settings.Setting) -> float:
+def _above_zero(setting: settings.Setting[float]) -> float:
     """The setting; its default, where it is 0 to switch something off that this command does all the same."""
-    return settings.read_as(setting, settings.seconds) or settings.read_as(setting, settings.seconds, {})
+    return settings.value(setting) or settings.default_of(setting)
 
 
 def _seconds(text: str | None, option: str, default: float) -> float:

@@ -18,8 +18,6 @@ from otel_runs.store.location import database_url, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from otel_runs.settings import Setting
-
 OUR_PREFIX: Final = "OTEL_RUNS_"
 OUR_EXPORTER: Final = "otel_runs"
 _EXPORTERS: Final = "OTEL_TRACES_EXPORTER"
@@ -90,24 +88,10 @@ def _unknown(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _values(environ: Mapping[str, str]) -> Iterator[Finding]:
     for setting in settings.SETTINGS:
-        parse = _parser_of(setting)
-        if parse is None or not environ.get(setting.env):
-            continue
         try:
-            settings.read_as(setting, parse, environ)
+            settings.value(setting, environ)
         except OtelRunsError as exc:
             yield _bad_value(str(exc))
-
-
-def _parser_of(setting: Setting) -> Callable[[str], object] | None:
-    """What reads a setting's text; as a rule its default is of the same kind."""
-    if setting is settings.TRACE_URL:
-        return settings.link_template
-    if setting.default in {"true", "false"}:
-        return settings.boolean
-    if setting.default is not None and setting.default.replace(".", "", 1).isdigit():
-        return settings.seconds
-    return None
 
 
 def _bad_value(said: str) -> Finding:
@@ -148,8 +132,8 @@ def _no_way_out(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _impatient(environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
-        heartbeat = settings.read_as(settings.HEARTBEAT, settings.seconds, environ)
-        lost_after = settings.read_as(settings.LOST_AFTER, settings.seconds, environ)
+        heartbeat = settings.value(settings.HEARTBEAT, environ)
+        lost_after = settings.value(settings.LOST_AFTER, environ)
     except OtelRunsError:
         return  # told by _values
     if 0 < lost_after < HEARTBEATS_MISSED * heartbeat:

@@ -97,9 +97,9 @@ def partial(newest: list[RunHealth]) -> Iterator[Finding]:
 
 def _lost_after(environ: Mapping[str, str]) -> timedelta:
     try:
-        seconds = settings.read_as(settings.LOST_AFTER, settings.seconds, environ)
+        seconds = settings.value(settings.LOST_AFTER, environ)
     except SettingsError:  # told by environment.py
-        seconds = settings.seconds(settings.LOST_AFTER.default or "")
+        seconds = settings.default_of(settings.LOST_AFTER)
     # 0: the server reaps nothing, and more than a lifetime is no timedelta.
     return min(timedelta(seconds=min(seconds, _LONGEST_SECONDS)) or UNHEARD_OF, UNHEARD_OF)
 

@@ -81,7 +81,7 @@ def _in_spool(spool: Spool, destination: Destination) -> Iterator[Finding]:
         )
         return
     yield from waiting(found, destination)
-    yield from nearly_full(found, size, settings.read_as(settings.SPOOL_MAX_BYTES, settings.whole_number), destination)
+    yield from nearly_full(found, size, settings.value(settings.SPOOL_MAX_BYTES), destination)
     yield from quarantined(found, destination)
     yield from dropped(found)
 

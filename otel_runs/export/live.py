@@ -168,4 +168,4 @@ def _signed(span: Span) -> Span:
 
 def heartbeat_seconds() -> float:
     """Seconds between two heartbeats, 0 for none; a bad setting is logged and the default taken."""
-    return settings.read_or_default(settings.HEARTBEAT, settings.seconds)
+    return settings.value_or_default(settings.HEARTBEAT)

@@ -364,7 +364,7 @@ def _spans_among(items: list[ReadableSpan | threading.Event]) -> list[ReadableSp
 
 def flush_timeout() -> float:
     """Seconds that the end of a pipeline may wait, at most; a bad setting is logged and the default taken."""
-    return settings.read_or_default(settings.FLUSH_TIMEOUT, settings.seconds)
+    return settings.value_or_default(settings.FLUSH_TIMEOUT)
 
 
 def _call_at_multiprocessing_exit(processor: RunsSpanProcessor) -> None:

@@ -186,7 +186,7 @@ def _keep_exit_code_of_ctrl_c() -> None:
 
 def _signal_timeout() -> float:
     """Seconds that a signal may take to end the process, at most; a bad setting is logged and the default taken."""
-    return settings.read_or_default(settings.SIGNAL_TIMEOUT, settings.seconds)
+    return settings.value_or_default(settings.SIGNAL_TIMEOUT)
 
 
 def _ending_signals() -> list[int]:

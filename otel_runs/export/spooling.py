@@ -106,8 +106,8 @@ def _parent(asked: str | None) -> Path:
 def _spool_in(folder: Path) -> Spool:
     return Spool(
         folder,
-        max_bytes=settings.read_as(settings.SPOOL_MAX_BYTES, settings.whole_number),
-        sync=settings.read_as(settings.SPOOL_FSYNC, _fsync_policy),
+        max_bytes=settings.value(settings.SPOOL_MAX_BYTES),
+        sync=settings.value(settings.SPOOL_FSYNC),
     )
 
 
@@ -151,12 +151,3 @@ def _name_of(settled: str, file: Path | None) -> str:
 
 def _named(name: str, whole: str) -> str:
     return f"{_ODD.sub('_', name)[:_LONGEST_NAME]}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
-
-
-def _fsync_policy(text: str) -> bool:
-    """Whether to wait for the disk: ``batch`` or ``never``."""
-    known = {"batch": True, "never": False}
-    if text not in known:
-        msg = "expected batch or never"
-        raise ValueError(msg)
-    return known[text]

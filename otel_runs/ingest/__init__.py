@@ -48,7 +48,7 @@ class Ingest:
     def __init__(self, database: Database, turns: AbstractContextManager[object] | None = None) -> None:
         self._database = database
         self._turns = turns or nullcontext()
-        self._keep = settings.read_as(settings.METADATA, settings.patterns)
+        self._keep = settings.value(settings.METADATA)
         self._strict = settings.is_strict()
 
     def save(self, spans: Sequence[Span], *, tries: int = TRIES) -> None:

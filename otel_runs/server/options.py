@@ -81,11 +81,11 @@ def options_from_settings(
         token=_token(environ),
         tls=tls,
         limits=limits_from_settings(environ),
-        most_bytes=settings.read_as(settings.SERVER_REQUEST_BYTES, settings.whole_number, environ),
-        queue_bytes=settings.read_as(settings.SERVER_QUEUE_BYTES, settings.whole_number, environ),
+        most_bytes=settings.value(settings.SERVER_REQUEST_BYTES, environ),
+        queue_bytes=settings.value(settings.SERVER_QUEUE_BYTES, environ),
         workers=workers,
-        log_seconds=settings.read_as(settings.SERVER_LOG_SECONDS, settings.seconds, environ),
-        lost_after=settings.read_as(settings.LOST_AFTER, settings.seconds, environ),
+        log_seconds=settings.value(settings.SERVER_LOG_SECONDS, environ),
+        lost_after=settings.value(settings.LOST_AFTER, environ),
     )
 
 

@@ -37,8 +37,8 @@ def limits_from_settings(environ: Mapping[str, str] = os.environ) -> Limits:
         SettingsError: a variable holds something else than a whole number from 0 on.
     """
 
-    def read(setting: settings.Setting) -> int:
-        return settings.read_as(setting, settings.whole_number, environ)
+    def read(setting: settings.Setting[int]) -> int:
+        return settings.value(setting, environ)
 
     return Limits(
         attributes=read(settings.LIMIT_ATTRIBUTES),

@@ -18,6 +18,8 @@ from otel_runs.settings import SETTINGS
         ({"OTEL_RUNS_FLUSH_TIMEOUT": "-1"}, "bad-value"),
         ({"OTEL_RUNS_STRICT": "maybe"}, "bad-value"),
         ({"OTEL_RUNS_TRACE_URL": "http://jaeger:16686"}, "bad-value"),
+        ({"OTEL_RUNS_SPOOL_FSYNC": "sometimes"}, "bad-value"),
+        ({"OTEL_RUNS_LIMIT_TEXT": "1.5"}, "bad-value"),
         ({"OTEL_RUNS_LIMIT_TXT": "5"}, "unknown-setting"),
         ({"OTEL_TRACES_EXPORTER": "none", "OTEL_RUNS_DB": "runs.db"}, "exporter-none"),
         ({"OTEL_TRACES_EXPORTER": "otel_runs,nobody"}, "unknown-exporter"),
