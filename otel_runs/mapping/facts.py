@@ -96,7 +96,7 @@ def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = Fa
     run = model_run = model = None
     declares = False
     if is_run or place.anchor:
-        run = _run(span, columns, origin, node_id, name, place)
+        run = _run(span, columns, origin, node_id, place, name=name)
     if place.anchor or (not is_run and kind is not None):
         declares = not _DECLARATIONS.isdisjoint(columns)
         model = _model(columns, name, kind or "step", declares=declares)
@@ -172,7 +172,7 @@ def _kind(span: Span, columns: dict[str, Any], mark: str | None) -> Kind | None:
     return None if span.kind in _ROWLESS_KINDS and mark is None else "step"
 
 
-def _run(span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, name: str, place: _Place) -> Run:
+def _run(span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, place: _Place, *, name: str) -> Run:
     get = columns.get
     ending = ending_from_span(span, columns)
     started, completed, duration = _times(span)

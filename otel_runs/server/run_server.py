@@ -58,8 +58,7 @@ class RunServer:
         self._store = RunStore(options.database)
         room = Room(options.queue_bytes)
         self._meters = Meters(room)
-        if options.workers > 1:
-            self._store.load_driver()
+        self._store.load_driver()  # before workers are forked, which share it then
         self._workers = Workers(options) if options.workers > 1 else None
         store = self._workers or Storing(self._store.save, options.limits, options.most_bytes)
         threads = _WRITERS if self._store.several_writers else 1

@@ -42,7 +42,7 @@ which has no index, and read the whole table for that (bench/growing.py: half th
 _ROWS_A_STATEMENT: Final = 150
 """That SQLite inserts: 7.5 us a row of model_runs, by executemany 8.2; with 50, 8.3, with 300, 7.3. For each row of an
 executemany the driver also lets other threads run, and waits for them: 100,000 spans took 2.9 s of a server's CPU and
-take 2.7. SQLite takes 32,766 parameters, four times as many."""
+take 2.7. SQLite takes 32,766 parameters, five times as many as the rows of the widest table have."""
 
 _TEMPORARY: Final = "otel_runs_temporary"
 """Where a connection remembers the temporary tables that it has."""
@@ -168,11 +168,9 @@ class SqliteBulk(Bulk):
         inserted = 0
         left = iter(rows)
         while some := list(islice(left, _ROWS_A_STATEMENT)):
-            if len(some) == _ROWS_A_STATEMENT:
-                sql, values = self._insert(table, on_conflict, _ROWS_A_STATEMENT), tuple(chain.from_iterable(some))
-                inserted += connection.exec_driver_sql(sql, values).rowcount
-            else:
-                inserted += connection.exec_driver_sql(self._insert(table, on_conflict), some).rowcount
+            is_full = len(some) == _ROWS_A_STATEMENT
+            sql = self._insert(table, on_conflict, _ROWS_A_STATEMENT if is_full else 1)
+            inserted += connection.exec_driver_sql(sql, tuple(chain.from_iterable(some)) if is_full else some).rowcount
         return inserted
 
     def save(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
