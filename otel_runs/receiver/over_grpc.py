@@ -17,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from otel_runs.errors import DecodeError, NotReceivedError, SlowRequestError
 from otel_runs.receiver.answers import Answer
 from otel_runs.receiver.desk import Desk
+from otel_runs.receiver.heap import give_back
 from otel_runs.receiver.messages import encoded, response, status
 from otel_runs.receiver.over_http import METRICS_ARE_NOT_RECEIVED, Readiness
 from otel_runs.receiver.request import Request, Signal
@@ -29,6 +30,9 @@ MESSAGES: Final = 4
 be counted before. Flow control holds the senders of others."""
 _SHARE: Final = 8
 """The part of the room that each of them takes meanwhile: 2 MiB, as a rule; few messages are larger."""
+_LARGE_MESSAGE: Final = 1_048_576
+"""Bytes, of a message after which the heap is given back: gRPC gathers it in pieces, and four of them at a time leave
+holes of 20 MB. To store such a message takes fifty times as long."""
 WATCH_SECONDS: Final = 5.0
 """Between two looks at the server's health for those who watch it."""
 
@@ -113,6 +117,8 @@ async def _message(messages: AsyncIterator[bytes], desk: Desk, places: asyncio.S
     if body is None:
         msg = "The call came without a message; expected one."
         raise DecodeError(msg)
+    if len(body) >= _LARGE_MESSAGE:
+        give_back()
     return body
 
 

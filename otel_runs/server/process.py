@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Final
 
 from otel_runs.garbage import look_seldom
-from otel_runs.server.heap import share_one_heap
+from otel_runs.receiver.heap import keep_little
 from otel_runs.server.log import start_log
 from otel_runs.server.options import Options
 from otel_runs.server.own_metrics import start_own_metrics
@@ -36,7 +36,7 @@ def run_process(options: Options, show_run: ShowRun | None = None) -> bool:
         OtelRunsError: the server cannot start.
     """
     start_log()
-    share_one_heap()  # before there are threads, which have their heaps already
+    keep_little()
     look_seldom()
     _warn(options)
     server = RunServer(options, show_run)  # before there are threads, of exporters for instance: it may fork

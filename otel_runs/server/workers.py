@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -18,6 +19,7 @@ from typing import Final
 
 from otel_runs.errors import OtelRunsError, SettingsError, StoreUnavailableError
 from otel_runs.garbage import look_seldom
+from otel_runs.receiver.heap import keep_little
 from otel_runs.receiver.request import Request
 from otel_runs.receiver.storing import Result, Storing
 from otel_runs.server.log import start_log
@@ -124,6 +126,8 @@ def _context() -> BaseContext:
     they hold stay taken, so who has any starts processes from scratch.
     """
     is_alone = _THREADS.is_dir() and len(list(_THREADS.iterdir())) == 1
+    if is_alone:
+        gc.freeze()  # each look for garbage writes into all objects that it sees, and a page so changed is not shared
     return multiprocessing.get_context("fork" if is_alone else "spawn")
 
 
@@ -137,6 +141,7 @@ def _start(options: Options, turns_path: str) -> None:
     global _storing  # noqa: PLW0603  a process of a pool keeps what it needs for every task here
     from otel_runs.server.turns import Turns
 
+    keep_little()  # again, where it was not forked
     start_log()
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
