@@ -10,7 +10,7 @@ from typing import NamedTuple
 from bench.exports import TABLES, Postgres, Row, Sqlite, Target
 from bench.load import Protocol, run_load
 from bench.payloads import write_payloads
-from bench.usage import Process, together_megabytes
+from bench.usage import Process, resident_megabytes, shared_megabytes
 from otel_runs.receiver.storing import BATCH_SPANS
 from otel_runs.store.engine import open_database
 from tests.sampled import sampled
@@ -53,7 +53,7 @@ class Measure(NamedTuple):
     megabytes: float | None = None
     """The server's peak: the resident sets of its processes, added up."""
     megabytes_together: float | None = None
-    """The same with what the processes share counted once, as seen ten times a second."""
+    """The most that was seen, ten times a second, less what the processes still share afterwards: a little too much."""
     p50_ms: float | None = None
     p95_ms: float | None = None
     refused: int = 0
@@ -106,7 +106,7 @@ def under(server: Service, protocol: Protocol, address: str, load: Load) -> Meas
     """Load a server that has just started."""
     process = Process(server.process_id)
     cpu_seconds = process.cpu_seconds
-    with sampled(partial(together_megabytes, process.ids)) as together:
+    with sampled(partial(resident_megabytes, process.ids)) as resident:
         sent = run_load(protocol, address, load.file, load.connections)
     share = 100_000 / load.spans
     return Measure(
@@ -114,7 +114,7 @@ def under(server: Service, protocol: Protocol, address: str, load: Load) -> Meas
         (process.cpu_seconds - cpu_seconds) * share,
         sent.cpu_seconds * share,
         process.peak_megabytes,
-        max(together),
+        max(resident) - shared_megabytes(process.ids),
         sent.p50_ms,
         sent.p95_ms,
         sent.refused,

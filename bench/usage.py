@@ -54,21 +54,33 @@ def _peak(process: int) -> int:
     return _kilobytes(Path(f"/proc/{process}/status"), "VmHWM:")
 
 
-def together_megabytes(processes: Iterable[int]) -> float:
-    """What processes hold together now: what they share is counted once. It takes half a millisecond a process.
+def resident_megabytes(processes: Iterable[int]) -> float:
+    """What processes hold now. What forks share is counted for each.
 
-    Of memory that is of no file, their proportional sets: only forks share it. Of files, which bystanders map as well,
-    the resident pages of the process that has most: the others map a part of them.
+    Memory that is of no file, added up; and of files, which bystanders map as well, the resident pages of the process
+    that has most: the others map a part of them.
     """
     anonymous, of_files = 0, [0]
     for process in processes:
-        file = Path(f"/proc/{process}/smaps_rollup")
+        file = Path(f"/proc/{process}/status")
         try:
-            anonymous += _kilobytes(file, "Pss_Anon:")
-            of_files.append(_kilobytes(file, "Rss:") - _kilobytes(file, "Anonymous:"))
+            anonymous += _kilobytes(file, "RssAnon:")
+            of_files.append(_kilobytes(file, "RssFile:"))
         except OSError:  # it has ended meanwhile
             continue
     return (anonymous + max(of_files)) * 1024 / _MEGABYTE
+
+
+def shared_megabytes(processes: Iterable[int]) -> float:
+    """What ``resident_megabytes`` counts more than once. It shrinks as a process lives.
+
+    Not for a server under load: the kernel looks at each page, 5 ms a process, ten times a second a tenth of a core.
+    """
+    shared = 0
+    for process in processes:
+        file = Path(f"/proc/{process}/smaps_rollup")
+        shared += _kilobytes(file, "Anonymous:") - _kilobytes(file, "Pss_Anon:")
+    return shared * 1024 / _MEGABYTE
 
 
 def _kilobytes(file: Path, name: str) -> int:
