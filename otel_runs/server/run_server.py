@@ -94,11 +94,14 @@ class RunServer:
         listening = listening_socket(options.otlp_http, "--otlp-http")
         try:
             self._grpc = grpc_server(self._desk, self.problem)
-            grpc_port = _add_port(self._grpc, options.otlp_grpc, options.tls)
+            grpc_port = _required(_added_port(self._grpc, options.otlp_grpc, options.tls), options.otlp_grpc)
             if not await asyncio.to_thread(self._store.open):
                 logger.warning("%s cannot be reached now; clients are asked to send again.", self._store.place)
         except BaseException:
             listening.close()
+            # Let it go now: as a part of the error it would live until Python ends, and gRPC, in many versions, then
+            # waits for ever for a thread of its own that has gone before.
+            self._grpc = None
             raise
         if self._workers is not None:
             await asyncio.to_thread(self._workers.await_ready)
@@ -168,15 +171,18 @@ def summary(now: Counts, before: Counts) -> str:
     return f"{counted}, mean seconds to answer: {seconds / answered:.3f}" if answered else counted
 
 
-def _add_port(server: grpc.aio.Server, address: Address, tls: Tls | None) -> int:
+def _added_port(server: grpc.aio.Server, address: Address, tls: Tls | None) -> int:
+    """The number of the port; 0 if the address cannot be had."""
     try:
         if tls is None:
-            port = server.add_insecure_port(str(address))
-        else:
-            credentials = grpc.ssl_server_credentials([(tls.key.read_bytes(), tls.certificate.read_bytes())])
-            port = server.add_secure_port(str(address), credentials)
-    except RuntimeError as exc:
-        raise cannot_listen(address, "--otlp-grpc", "the address is in use, or not one of this machine") from exc
+            return int(server.add_insecure_port(str(address)))
+        credentials = grpc.ssl_server_credentials([(tls.key.read_bytes(), tls.certificate.read_bytes())])
+        return int(server.add_secure_port(str(address), credentials))
+    except RuntimeError:  # some versions return 0
+        return 0
+
+
+def _required(port: int, address: Address) -> int:
     if port == 0:
         raise cannot_listen(address, "--otlp-grpc", "the address is in use, or not one of this machine")
-    return int(port)
+    return port
