@@ -87,6 +87,8 @@ class Run(NamedTuple):
     """Which process of which machine was heard of at ``heartbeat_at`` (see process.py)."""
     lost_at: int | None = None
     """The last sign of life that was known to who declared the run lost; a later heartbeat revives it."""
+    marked: bool | None = None
+    """Its span says that it is a run; None: it does not. Of several root spans of a trace, such a one is the run."""
 
 
 class ModelRun(NamedTuple):

@@ -40,6 +40,8 @@ class Derivation:
         self._parents: dict[str, str | None] = {}
         self._sums: dict[str, RunState] = {}
         self._rows: dict[str, list[Usage | ModelRun]] = defaultdict(list)
+        self._roots: set[str] = set()
+        """Model runs that are root spans beside the one that is their run: only traces of this batch have any."""
         self._heard: dict[str, int] = {}
         """Model run -> when it was last heard of; known where a run counts as lost."""
 
@@ -124,6 +126,7 @@ class Derivation:
                 is_there = run_id == row.run_id and parent_id == row.parent_id  # as nearly all are: 1 us a row
                 found[row.id] = row if is_there else row._replace(run_id=run_id, parent_id=parent_id)
         found.update((record.id, record) for record in rows)
+        self._roots.update(node for trace in traces for node in trace.other_roots())
         if any(self._runs[run_id].is_lost for run_id in wanted):
             self._heard = self._writer.last_heard_of(sorted(stored)) | {row.id: _heard_at(row) for row in rows}
         for usage in found.values():
@@ -169,7 +172,8 @@ class Derivation:
             self._sums[run_id] = state  # a forged circle of runs ends here
             rows = self._rows[run_id]
             nested = [self._added_up(inner).run for inner in self._inside.get(run_id, ())]
-            totals = totals_of([*rows, *(usage_of_run(inner, self._parents.get(inner.id)) for inner in nested)])
+            inside = [usage_of_run(inner, self._parents.get(inner.id)) for inner in nested]
+            totals = totals_of([*rows, *inside], self._roots)
             heard = [self._heard[row.id] for row in rows] + [_heard_at(run) for run in nested] if state.is_lost else []
             self._sums[run_id] = with_totals(state, totals, len(rows), max(heard, default=0))
         return self._sums[run_id]

@@ -9,12 +9,21 @@ from typing import NamedTuple
 from otel_runs.errors import StoreUnavailableError, StoreValueError
 from otel_runs.ids import run_id_from_trace
 from otel_runs.ingest.batch import Batch
-from otel_runs.ingest.declarations import declare_models, insert_models, save_environments
+from otel_runs.ingest.declarations import declare_models, insert_models, mentions_of, save_environments
 from otel_runs.ingest.derivation import Derivation
+from otel_runs.ingest.election import elected
 from otel_runs.ingest.trace import TraceBatch
 from otel_runs.mapping.facts import Facts
 from otel_runs.mapping.merge import merge_model_runs
-from otel_runs.mapping.runs import RunState, keyed_part, placeholder, with_last_sign, with_seen, with_stated
+from otel_runs.mapping.runs import (
+    RunState,
+    keyed_part,
+    placeholder,
+    stated_part,
+    with_last_sign,
+    with_seen,
+    with_stated,
+)
 from otel_runs.records import ModelRun, Run
 from otel_runs.store.writer import Link, Writer
 
@@ -75,6 +84,12 @@ class Settlement:
         """Root runs inserted by us as a lock; each goes again unless something turns out to be in it."""
         self._runs: dict[str, RunState] = {}
         """Runs as they shall be."""
+        self._links: dict[str, list[Link]] = defaultdict(list)
+        """Stored links by trace."""
+        self._elected: dict[str, TraceBatch] = {}
+        """Traces with several root spans."""
+        self._unseated: set[str] = set()
+        """Root runs that are another root span's from now on, or none."""
         self._dropped: list[str] = []
         """Root runs that turned out to be none."""
         self._stored_rows: dict[str, ModelRun] = {}
@@ -85,6 +100,9 @@ class Settlement:
     def settle(self) -> None:
         """Read what is stored, settle the batch against it, write what has changed."""
         self._lock()
+        for link in self._writer.links_of_traces([trace.trace_id for trace in self._known]) if self._known else ():
+            self._links[link.trace_id].append(link)
+        self._elect()
         if self._known:
             self._load()
         for trace in self._traces:
@@ -125,19 +143,37 @@ class Settlement:
         self._runs = dict(self._stored)
         self._known = [trace for trace in self._traces if trace.root_run in self._stored]
 
+    def _elect(self) -> None:
+        """Where a trace has several root spans, let one be the run, and none if the trace is in a run with a key."""
+        for position, trace in enumerate(self._traces):
+            state = self._stored.get(trace.root_run)
+            stored = None if state is None or state.is_placeholder else stated_part(state)
+            links = self._links.get(trace.trace_id, ())
+            is_keyed = trace.home != trace.root_run or any(link.parent_id is None for link in links)
+            if stored is None and not is_keyed and len(trace.plain_roots) <= 1:
+                continue  # as of nearly all
+            found = elected(trace, stored, is_keyed=is_keyed)
+            if found is None:
+                continue
+            self._traces[position] = self._elected[trace.trace_id] = found.trace
+            if found.is_unseated and state is not None:
+                self._runs[trace.root_run] = state._replace(run=state.run._replace(root_span_id=None))
+                self._unseated.add(trace.root_run)
+        if self._elected:
+            self._known = [self._elected.get(trace.trace_id, trace) for trace in self._known]
+            self._mentions = mentions_of([facts for trace in self._traces for facts in trace.facts])
+
     def _load(self) -> None:
         """Read what is stored of the traces that are not new."""
         trace_ids = [trace.trace_id for trace in self._known]
-        links: dict[str, list[Link]] = defaultdict(list)
-        for link in self._writer.links_of_traces(trace_ids):
-            links[link.trace_id].append(link)
         nested: dict[str, list[str]] = defaultdict(list)
         for state in self._writer.runs_of_traces(trace_ids):
             self._remember(state)
             if state.run.id != run_id_from_trace(state.run.trace_id):
                 nested[state.run.trace_id].append(state.run.id)
         for trace in self._known:
-            trace.join_stored(links[trace.trace_id], self._stored.get(trace.root_run), nested[trace.trace_id])
+            root = None if trace.root_run in self._unseated else self._stored.get(trace.root_run)
+            trace.join_stored(self._links.get(trace.trace_id, ()), root, nested[trace.trace_id])
         self._lock_too({trace.home for trace in self._known})
         self._lock_too({state.run.parent_run_id for state in self._stored.values()})
         self._stored_rows = self._writer.find_model_runs([id_ for trace in self._known for id_ in trace.model_runs])

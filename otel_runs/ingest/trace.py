@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from otel_runs.ids import row_id_from_span, run_id_from_trace, trace_prefix
 from otel_runs.mapping.facts import Facts
@@ -32,9 +32,10 @@ class TraceBatch:
     Args:
         trace_id: of the trace.
         facts: what its spans in this batch say; a span may occur twice.
+        other_roots: of them, the root spans that are steps of the run (mapping/roots.py).
     """
 
-    def __init__(self, trace_id: str, facts: list[Facts]) -> None:
+    def __init__(self, trace_id: str, facts: list[Facts], other_roots: Collection[str] = ()) -> None:
         self.trace_id = trace_id
         self.facts = facts
         self.prefix = trace_prefix(run_id_from_trace(trace_id))
@@ -52,8 +53,13 @@ class TraceBatch:
         self._links: dict[str, str | None] = {}
         self._stored_links: dict[str, Link] = {}
         self.tree: Tree
+        self.plain_roots: dict[str, None] = {}
+        """Nodes of the root spans that are no part of a keyed run; one, as a rule."""
         for each in facts:
             self._take(each)
+        for node in other_roots:
+            # Beside its row: what is below it is right below the run.
+            self.links[node] = Link(node, self.root_run, "", trace_id)
 
     def _take(self, facts: Facts) -> None:
         model_run = facts.model_run
@@ -70,6 +76,8 @@ class TraceBatch:
                 # A root span that is a part of a keyed run: the link says that the whole trace belongs there.
                 self.home = facts.run_id
                 self.links[node] = Link(node, None, facts.run_id, self.trace_id)
+            else:
+                self.plain_roots[node] = None
             return
         if model_run is None:
             self.links[node] = Link(node, parent, facts.run_id, self.trace_id)
@@ -203,6 +211,12 @@ class TraceBatch:
     def _stated_or_home(self, run_id: str) -> str:
         # Who was stamped with the trace's own run did not know, or lied, that this is a part of a run with a key.
         return run_id if run_id and run_id != self.root_run else self.home
+
+    def other_roots(self) -> list[str]:
+        """The root spans that are steps right below the trace's own run."""
+        if self.home != self.root_run:
+            return []
+        return [id_ for id_, link in (self._stored_links | self.links).items() if link.parent_id == self.root_run]
 
     def links_into(self, run_id: str) -> bool:
         """Whether a link, arrived or stored, is in a run."""

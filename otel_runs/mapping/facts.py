@@ -217,6 +217,7 @@ def _run(span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, pla
         metadata=get("metadata"),
         run_key=place.key if place.anchor else None,
         process=get("process") if span.heartbeat_ns is not None else None,
+        marked=True if get("mark") == "run" else None,
     )
 
 

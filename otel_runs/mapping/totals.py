@@ -8,7 +8,8 @@ or states them itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from otel_runs.records import ModelRun, Run
@@ -83,38 +84,46 @@ def usage_of_run(run: Run, parent_id: str | None) -> Usage:
     )
 
 
-def totals_of(rows: Sequence[Row]) -> Totals:
-    """Add up the rows of one run; the runs nested in it are rows, too (usage_of_run)."""
+def totals_of(rows: Sequence[Row], roots: Collection[str] = ()) -> Totals:
+    """Add up the rows of one run; the runs nested in it are rows, too (usage_of_run).
+
+    Args:
+        rows: of the run.
+        roots: those of them that are root spans beside the one that is the run. What is below them is below the run, so
+            they count as above all the others.
+    """
     above = {row.id: row.parent_id for row in rows}
     if above.keys().isdisjoint(above.values()):
         above = {}  # none is above another, as in most runs: then there is nowhere to look
-    with_tokens = _leaves([row for row in rows if row.tokens is not None], above)
+    leaves = partial(_leaves, above=above, roots=roots)
+    with_tokens = leaves([row for row in rows if row.tokens is not None])
     nested = [row for row in rows if row.kind == "run" and isinstance(row, Usage)]
-    calls = len(_leaves([row for row in rows if row.kind == "llm"], above)) + sum(row.llm_calls or 0 for row in nested)
+    calls = len(leaves([row for row in rows if row.kind == "llm"])) + sum(row.llm_calls or 0 for row in nested)
     retries, failed = _attempts(rows)
     return Totals(
-        rows_in=_sum([row.rows_in for row in _leaves([row for row in rows if row.rows_in is not None], above)]),
-        rows_out=_sum([row.rows_out for row in _leaves([row for row in rows if row.rows_out is not None], above)]),
+        rows_in=_sum([row.rows_in for row in leaves([row for row in rows if row.rows_in is not None])]),
+        rows_out=_sum([row.rows_out for row in leaves([row for row in rows if row.rows_out is not None])]),
         llm_calls=calls or None,
         input_tokens=_sum([row.input_tokens for row in with_tokens]),
         output_tokens=_sum([row.output_tokens for row in with_tokens]),
         tokens=_sum([row.tokens for row in with_tokens]),
-        cost_usd=_cost(_leaves([row for row in rows if row.cost_usd is not None], above)),
+        cost_usd=_cost(leaves([row for row in rows if row.cost_usd is not None])),
         retry_count=retries + sum(row.retry_count or 0 for row in nested),
         failed=failed,
     )
 
 
-def _leaves(reporting: list[Row], above: Mapping[str, str | None]) -> list[Row]:
+def _leaves(reporting: list[Row], above: Mapping[str, str | None], roots: Collection[str]) -> list[Row]:
     """The rows that report something, less those above another that does.
 
     Args:
         reporting: all rows that report it.
         above: row -> its parent, of all rows; empty where none of them is above another.
+        roots: rows that are above all others.
     """
-    if not reporting or not above:
+    covered: set[str] = set(roots) if roots and any(row.id not in roots for row in reporting) else set()
+    if not reporting or not (above or covered):
         return reporting
-    covered: set[str] = set()
     for row in reporting:
         node = row.parent_id
         while node is not None and node not in covered:

@@ -62,6 +62,8 @@ class Tree:
             for _ in range(len(links) + 1):  # bounded: a forged trace may link its spans in a circle
                 if node is None or node not in links or node in self._nested:
                     break
+                if links[node] is None:
+                    return node  # a root span that is a part of a run with a key: it has a row
                 node = links[node]
         if node is None or node in (self._root_node, self._root_run):
             return self._root_row

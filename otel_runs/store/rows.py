@@ -70,6 +70,7 @@ class Rows:
             state.loose,
             run.process,
             time(run.lost_at),
+            run.marked,
         )
 
     def model_run(self, record: ModelRun) -> Row:
@@ -100,6 +101,7 @@ def run_from_row(row: Sequence[Any]) -> RunState:
         row[37],
         row[40],
         ns_from_value(row[41]),
+        None if row[42] is None else bool(row[42]),
     )
     run = Run._make(values)
     return RunState(

@@ -79,6 +79,7 @@ runs: Final = Table(
     # Nor these: what tells whether a run that is said to be running still lives.
     Column("process", Text),
     Column("lost_at", UtcTime),
+    Column("marked", Boolean),
 )
 
 models: Final = Table(

@@ -12,7 +12,7 @@ from typing import Final
 
 from otel_runs.store import tables
 
-_HIDDEN_RUN_COLUMNS: Final = frozenset({"derived", "loose", "process", "lost_at", "deleted_at"})
+_HIDDEN_RUN_COLUMNS: Final = frozenset({"derived", "loose", "process", "lost_at", "marked", "deleted_at"})
 _SUMMED: Final = ("rows_in", "rows_out", "input_tokens", "output_tokens", "tokens", "cost_usd")
 _COUNTED: Final = {"steps": "COUNT(*)", "llm_calls": "NULLIF(COUNT(CASE WHEN m.kind = 'llm' THEN 1 END), 0)"}
 

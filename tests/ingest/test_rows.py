@@ -58,6 +58,7 @@ _RUN_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "started_at": _MICROSECONDS,
     "cost_usd": _AMOUNTS,
     "background": st.one_of(st.none(), st.booleans()),
+    "marked": st.one_of(st.none(), st.just(True)),
     "metadata": st.one_of(st.none(), _JSON),
 }
 _MODEL_RUN_FIELDS: dict[str, st.SearchStrategy[Any]] = {

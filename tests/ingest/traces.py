@@ -127,7 +127,7 @@ class _Open:
 
 @st.composite
 def one_trace(draw: st.DrawFn, number: int) -> list[Span]:
-    """A trace: a tree of up to nine spans, some of them runs, some without a row, some stamped, some missing."""
+    """A trace of up to nine spans: a tree, or several; some runs, some without a row, some stamped, some missing."""
     size = draw(st.integers(1, 9))
     keyed_resource = draw(st.integers(0, 5)) == 0
     spans: list[Span] = []
@@ -138,7 +138,11 @@ def one_trace(draw: st.DrawFn, number: int) -> list[Span]:
             attributes[key.KIND] = mark
         if draw(st.integers(0, 9)) == 0:
             attributes[key.RUN_KEY] = "nightly"
-        parent = draw(st.integers(0, index - 1)) if index else None
+        is_root = index == 0 or draw(st.integers(0, 7)) == 0
+        is_keyed = any(key.RUN_KEY in each.attributes for each in spans if each.parent_span_id is None)
+        if is_root and is_keyed and not keyed_resource:
+            attributes.pop(key.RUN_KEY, None)  # of several roots with keys it is chance below which one the others are
+        parent = None if is_root else draw(st.integers(0, index - 1))
         is_remote = draw(st.sampled_from([None, False, True]))
         if parent is not None and not is_remote and key.RUN_KEY not in attributes and draw(st.booleans()):
             attributes |= stamps_below(_Open(spans[parent]))  # type: ignore[arg-type]  # all of a span that it asks

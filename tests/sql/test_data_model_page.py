@@ -17,7 +17,7 @@ from otel_runs.store.types import UtcTime
 PAGE = Path(__file__).parents[2] / "docs/data-model.md"
 PRIVATE_TABLES = {"span_links"}
 PRIVATE_COLUMNS = {
-    "runs": {"derived", "loose", "process", "lost_at"},
+    "runs": {"derived", "loose", "process", "lost_at", "marked"},
     "models": {"declared_by"},
     "environments": {"declared_by"},
 }

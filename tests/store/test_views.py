@@ -31,7 +31,7 @@ def test_changed_view_or_trigger_comes_with_a_new_revision() -> None:
 def test_v_runs_shows_every_public_column(database: Database) -> None:
     with database.write() as connection:
         insert_run(connection, "a")
-        hidden = {"derived", "loose", "process", "lost_at", "deleted_at"}
+        hidden = {"derived", "loose", "process", "lost_at", "marked", "deleted_at"}
         public = [column.name for column in tables.runs.c if column.name not in hidden]
         assert list(_row(connection, "v_runs")) == [*public, "completeness", "steps_missing"]
 

@@ -77,6 +77,7 @@ def _create_runs() -> None:
         sa.Column("loose", sa.Boolean, server_default=sa.text("false"), nullable=False),
         sa.Column("process", sa.Text),
         sa.Column("lost_at", _Time),
+        sa.Column("marked", sa.Boolean()),
         sa.PrimaryKeyConstraint("id", name="pk_runs"),
         sa.ForeignKeyConstraint(["parent_run_id"], ["runs.id"], name="fk_runs_parent_run_id_runs", ondelete="CASCADE"),
     )
