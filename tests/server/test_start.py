@@ -23,9 +23,14 @@ async def error_of(server: RunServer) -> OtelRunsError:
     return caught.value
 
 
+def grpc_servers() -> list[grpc.aio.Server]:
+    return [each for each in gc.get_objects() if isinstance(each, grpc.aio.Server)]
+
+
 @pytest.mark.parametrize("what", ["the port", "the database"])
 def test_error_of_a_server_that_cannot_start_holds_nothing_of_grpc(tmp_path: Path, what: str) -> None:
     """gRPC would wait for ever where it is let go when Python has begun to end, as an error is that nobody caught."""
+    of_other_tests = grpc_servers()
     file = tmp_path / "runs.db"
     file.write_text("no database" * 100 if what == "the database" else "")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -34,4 +39,4 @@ def test_error_of_a_server_that_cannot_start_holds_nothing_of_grpc(tmp_path: Pat
         error = asyncio.run(error_of(RunServer(options)))
     assert ("cannot listen" in str(error)) == (what == "the port")
     assert error.__traceback__ is not None
-    assert not [each for each in gc.get_objects() if isinstance(each, grpc.aio.Server)]
+    assert not [server for server in grpc_servers() if all(server is not other for other in of_other_tests)]
