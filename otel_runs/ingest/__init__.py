@@ -5,6 +5,7 @@ them (promise P1):
 
 1. each span is mapped by itself (mapping/facts.py);
 2. the traces are locked, each by the row of its root run, and what is stored of them is merged in (mapping/merge.py);
+   of several root spans of a trace one is its run, the others are steps (mapping/roots.py);
 3. each row's place in its trace is settled, also of rows that waited for a span of this batch (mapping/tree.py);
 4. runs that have ended, or are presumed to have (mapping/losses.py), are derived again from all their rows
    (mapping/totals.py, mapping/runs.py).
