@@ -97,14 +97,14 @@ class RunServer:
             grpc_port = _required(_added_port(self._grpc, options.otlp_grpc, options.tls), options.otlp_grpc)
             if not await asyncio.to_thread(self._store.open):
                 logger.warning("%s cannot be reached now; clients are asked to send again.", self._store.place)
+            if self._workers is not None:
+                await asyncio.to_thread(self._workers.await_ready)
         except BaseException:
             listening.close()
             # Let it go now: as a part of the error it would live until Python ends, and gRPC, in many versions, then
             # waits for ever for a thread of its own that has gone before.
             self._grpc = None
             raise
-        if self._workers is not None:
-            await asyncio.to_thread(self._workers.await_ready)
         self._intake.start()
         if self._reaping is not None:
             self._reaping.start()
