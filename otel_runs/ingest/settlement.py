@@ -86,10 +86,6 @@ class Settlement:
         """Runs as they shall be."""
         self._links: dict[str, list[Link]] = defaultdict(list)
         """Stored links by trace."""
-        self._elected: dict[str, TraceBatch] = {}
-        """Traces with several root spans."""
-        self._unseated: set[str] = set()
-        """Root runs that are another root span's from now on, or none."""
         self._dropped: list[str] = []
         """Root runs that turned out to be none."""
         self._stored_rows: dict[str, ModelRun] = {}
@@ -100,8 +96,6 @@ class Settlement:
     def settle(self) -> None:
         """Read what is stored, settle the batch against it, write what has changed."""
         self._lock()
-        for link in self._writer.links_of_traces([trace.trace_id for trace in self._known]) if self._known else ():
-            self._links[link.trace_id].append(link)
         self._elect()
         if self._known:
             self._load()
@@ -141,27 +135,31 @@ class Settlement:
         self._guards = {state.run.id for state in guards}
         self._stored.update((state.run.id, state) for state in guards)
         self._runs = dict(self._stored)
-        self._known = [trace for trace in self._traces if trace.root_run in self._stored]
 
     def _elect(self) -> None:
         """Where a trace has several root spans, let one be the run, and none if the trace is in a run with a key."""
-        for position, trace in enumerate(self._traces):
-            state = self._stored.get(trace.root_run)
-            stored = None if state is None or state.is_placeholder else stated_part(state)
-            links = self._links.get(trace.trace_id, ())
-            is_keyed = trace.home != trace.root_run or any(link.parent_id is None for link in links)
-            if stored is None and not is_keyed and len(trace.plain_roots) <= 1:
-                continue  # as of nearly all
-            found = elected(trace, stored, is_keyed=is_keyed)
-            if found is None:
-                continue
-            self._traces[position] = self._elected[trace.trace_id] = found.trace
-            if found.is_unseated and state is not None:
-                self._runs[trace.root_run] = state._replace(run=state.run._replace(root_span_id=None))
-                self._unseated.add(trace.root_run)
-        if self._elected:
-            self._known = [self._elected.get(trace.trace_id, trace) for trace in self._known]
+        known = [trace.trace_id for trace in self._traces if trace.root_run in self._stored]
+        for link in self._writer.links_of_traces(known):
+            self._links[link.trace_id].append(link)
+        before = self._traces
+        self._traces = [self._with_one_root(trace) for trace in before]
+        self._known = [trace for trace in self._traces if trace.root_run in self._stored]
+        if self._traces != before:
             self._mentions = mentions_of([facts for trace in self._traces for facts in trace.facts])
+
+    def _with_one_root(self, trace: TraceBatch) -> TraceBatch:
+        state = self._stored.get(trace.root_run)
+        links = self._links.get(trace.trace_id, ())
+        is_keyed = trace.home != trace.root_run or any(link.parent_id is None for link in links)
+        if state is None and not is_keyed and len(trace.plain_roots) <= 1:
+            return trace  # as nearly all
+        stored = None if state is None or state.is_placeholder else stated_part(state)
+        found = elected(trace, stored, is_keyed=is_keyed)
+        if found is None:
+            return trace
+        if found.is_unseated and state is not None:
+            self._runs[trace.root_run] = state._replace(run=state.run._replace(root_span_id=None))
+        return found.trace
 
     def _load(self) -> None:
         """Read what is stored of the traces that are not new."""
@@ -172,8 +170,8 @@ class Settlement:
             if state.run.id != run_id_from_trace(state.run.trace_id):
                 nested[state.run.trace_id].append(state.run.id)
         for trace in self._known:
-            root = None if trace.root_run in self._unseated else self._stored.get(trace.root_run)
-            trace.join_stored(self._links.get(trace.trace_id, ()), root, nested[trace.trace_id])
+            links = self._links.get(trace.trace_id, ())
+            trace.join_stored(links, self._runs.get(trace.root_run), nested[trace.trace_id])
         self._lock_too({trace.home for trace in self._known})
         self._lock_too({state.run.parent_run_id for state in self._stored.values()})
         self._stored_rows = self._writer.find_model_runs([id_ for trace in self._known for id_ in trace.model_runs])

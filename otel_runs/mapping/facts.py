@@ -22,7 +22,8 @@ _DECLARATIONS: Final = frozenset({"materialized", "content_hash", "depends_on", 
 _EXTERNAL_ID_LENGTH: Final = 64
 _LAST_TIME: Final = 2**63 - 1
 """Nanoseconds: the year 2262."""
-_UNKNOWN: Final = "unknown"
+UNKNOWN: Final = "unknown"
+"""The name of a span or service that has none."""
 _new: Final = tuple.__new__
 
 
@@ -91,7 +92,7 @@ def facts_from_span(span: Span, keep: tuple[str, ...] = (), *, strict: bool = Fa
     is_run = mark == "run" or parent is None
     kind = _kind(span, columns, mark)
     place = _place(span, columns, origin, is_run=is_run)
-    name = coerce.name(span.name) or _UNKNOWN
+    name = coerce.name(span.name) or UNKNOWN
 
     run = model_run = model = None
     declares = False
@@ -316,7 +317,7 @@ def _origin(resource: Resource) -> _Origin:
     if known is not None and known[0] is resource:
         return known[1]
     columns = read_columns(resource.attributes)
-    service = columns.get("service_name") or _UNKNOWN
+    service = columns.get("service_name") or UNKNOWN
     origin = _Origin(columns, service, columns.get("environment") or DEFAULT_ENVIRONMENT)
     if len(_ORIGINS) >= _MOST_ORIGINS:
         _ORIGINS.clear()

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from otel_runs.ids import row_id_from_span
-from otel_runs.mapping.facts import Facts, model_from_path
+from otel_runs.mapping.facts import UNKNOWN, Facts, model_from_path
 from otel_runs.mapping.merge import merge_runs
 from otel_runs.records import ModelRun, ModelRunStatus, Run
 
@@ -40,7 +40,7 @@ def _rank(run: Run) -> tuple[bool, int, str]:
     return not run.marked, run.started_at, run.root_span_id or ""
 
 
-def step_of_root(run: Run, service_name: str) -> Facts:
+def step_of_root(run: Run) -> Facts:
     """What a root span says that is not the run.
 
     From its run, because that is all that is stored of one that was taken for the run: what only steps have (attempt,
@@ -48,7 +48,6 @@ def step_of_root(run: Run, service_name: str) -> Facts:
 
     Args:
         run: as the root span states it.
-        service_name: of its resource.
     """
     node_id = row_id_from_span(run.trace_id, run.root_span_id or "")
     model = model_from_path(run.name, "step")
@@ -85,7 +84,7 @@ def step_of_root(run: Run, service_name: str) -> Facts:
         node_id=node_id,
         parent_node_id=run.id,
         started_at=run.started_at,
-        service_name=service_name,
+        service_name=run.service_name or UNKNOWN,
         environment=run.environment,
         run_id="",
         run=None,

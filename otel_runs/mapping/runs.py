@@ -90,6 +90,8 @@ def with_stated(state: RunState | None, stated: Run) -> RunState:
     if state is None:
         return RunState(stated)
     if state.is_placeholder:
+        if state.run.lost_at is not None:  # said of the run while another span was taken for it (mapping/roots.py)
+            stated = stated._replace(lost_at=state.run.lost_at)
         return RunState(stated, NOTHING_DERIVED, state.loose)
     return RunState(merge_runs(stated_part(state), stated), NOTHING_DERIVED, state.loose)
 
