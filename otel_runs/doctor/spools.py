@@ -43,7 +43,7 @@ def findings(url: str | None) -> Iterator[Finding]:
     try:
         spool = spool_of_database(url)
     except SettingsError as exc:
-        yield from _bad_setting(exc)
+        yield from _no_place(exc)
         return
     if spool is not None:
         yield from _in_spool(spool, _DATABASE)
@@ -63,9 +63,16 @@ def findings_of_endpoints() -> Iterator[Finding]:
         yield from _in_spool(spool, Destination("OTLP endpoint", who, f"{command}{hint}"))
 
 
-def _bad_setting(exc: SettingsError) -> Iterator[Finding]:
-    if settings.SPOOL_MAX_BYTES.env not in str(exc):  # that one is told by environment.py
-        yield Finding("bad-value", "error", f"{exc}.", "Pipelines keep no spool.", "Correct or unset the variable.")
+def _no_place(exc: SettingsError) -> Iterator[Finding]:
+    if str(exc).startswith(tuple(setting.env for setting in settings.SETTINGS)):
+        return  # told by environment.py
+    yield Finding(
+        "spool",
+        "error",
+        f"{exc}.",
+        "Pipelines that start here keep no spool.",
+        f"Start them in a folder that can be read, or name one by its whole path: {settings.SPOOL.env}.",
+    )
 
 
 def _in_spool(spool: Spool, destination: Destination) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otel_runs.doctor.environment import findings
-from otel_runs.settings import SETTINGS
+from otel_runs.settings import SETTINGS, Setting, patterns
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,15 @@ def test_trouble_is_found_with_what_it_means_and_what_to_do(environ: dict[str, s
 )
 def test_nothing_is_said_where_all_is_well(environ: dict[str, str]) -> None:
     assert list(findings(environ)) == []
+
+
+@pytest.mark.parametrize(
+    "setting", [each for each in SETTINGS if each.parse not in {str, patterns}], ids=lambda each: each.env
+)
+def test_value_that_the_reader_of_a_setting_refuses_is_found(setting: Setting[object]) -> None:
+    (found,) = findings({setting.env: "no such value"})
+    assert found.check == "bad-value"
+    assert setting.env in found.found
 
 
 def test_unknown_setting_is_told_with_the_one_that_is_meant() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from otel_runs import settings
+from otel_runs.doctor.environment import findings as findings_of_the_environment
 from otel_runs.doctor.spools import findings, findings_of_endpoints
 from otel_runs.export.spooling import spool_of_database, spool_of_endpoint
 from otel_runs.spool.spool import Quarantined, Spool
@@ -66,12 +69,22 @@ def test_spool_that_is_off_is_not_looked_at(url: str, monkeypatch: pytest.Monkey
     assert checks(url) == []
 
 
-def test_setting_of_the_spool_that_cannot_be_read_is_told_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_RUNS_SPOOL_FSYNC", "sometimes")
-    assert checks(url) == ["bad-value"]
-    monkeypatch.delenv("OTEL_RUNS_SPOOL_FSYNC")
-    monkeypatch.setenv("OTEL_RUNS_SPOOL_MAX_BYTES", "much")
+@pytest.mark.parametrize("setting", [settings.SPOOL_FSYNC, settings.SPOOL_MAX_BYTES], ids=lambda each: each.env)
+def test_setting_of_the_spool_that_cannot_be_read_is_told_once(
+    url: str, setting: settings.Setting[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(setting.env, "much")
     assert checks(url) == []
+    assert [each.check for each in findings_of_the_environment(os.environ)] == ["bad-value"]
+
+
+def test_place_of_the_spool_that_cannot_be_told_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    (found,) = findings("postgresql://me@server/runs")
+    assert (found.check, "working directory" in found.found, "OTEL_RUNS_SPOOL" in found.do) == ("spool", True, True)
 
 
 def test_spools_of_endpoints_are_told_with_the_command_that_replays_them(
