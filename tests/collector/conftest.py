@@ -20,11 +20,16 @@ StartProduction = Callable[..., Collector]
 
 @pytest.fixture
 def start_collector() -> Iterator[StartCollector]:
-    """Starts Collectors with files of ``collector-config/``; stops them at the end."""
+    """Starts Collectors with files of ``collector-config/``; stops them at the end.
+
+    What they have complained about is printed, which pytest shows of a test that fails.
+    """
     with ExitStack() as stack:
 
         def start(*configs: str, environ: Mapping[str, str]) -> Collector:
-            return stack.enter_context(running(lambda: Collector(*configs, environ=environ)))
+            collector = stack.enter_context(running(lambda: Collector(*configs, environ=environ)))
+            stack.callback(lambda: print(collector.complaints()))
+            return collector
 
         yield start
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
 from sqlalchemy import select
 
 from otel_runs.errors import StoreError
 from otel_runs.store import tables
 from otel_runs.store.engine import open_database
 from tests.collector.spans import SPANS_A_TRACE, Traces
-from tests.waiting import wait_until
 
 Ids = tuple[set[str], set[str]]
 """Of runs, and of model runs."""
@@ -27,17 +29,25 @@ def wait_for_all(database: str, traces: Traces, *, seconds: float) -> None:
     A row's key is computed from its span: every row, and no other, is every span exactly once.
     """
     wanted = traces.run_ids(), traces.step_ids()
-    wait_until(lambda: _holds(database, wanted), seconds=seconds, what="the arrival of all spans")
+    deadline = time.monotonic() + seconds
+    while lacking := _lacking(database, wanted):
+        if time.monotonic() > deadline:
+            pytest.fail(f"after {seconds} s {lacking}")
+        time.sleep(0.1)
     assert ids_in(database) == wanted
     assert set(_steps_of_runs(database)) == {SPANS_A_TRACE - 1}
 
 
-def _holds(database: str, wanted: Ids) -> bool:
+def _lacking(database: str, wanted: Ids) -> str:
+    """What the tables do not hold yet, in words; empty: nothing."""
     try:
-        found = ids_in(database)
-        return found[0] >= wanted[0] and found[1] >= wanted[1] and None not in _steps_of_runs(database)
-    except StoreError:  # the database is not made yet, or down, or locked
-        return False
+        runs, steps = (ids - found for ids, found in zip(wanted, ids_in(database), strict=True))
+        rootless = _steps_of_runs(database).count(None)
+    except StoreError as exc:  # the database is not made yet, or down, or locked
+        return f"the database cannot be read: {exc}"
+    if not (runs or steps or rootless):
+        return ""
+    return f"{len(runs)} runs and {len(steps)} steps are missing, and {rootless} runs lack their own span"
 
 
 def _steps_of_runs(database: str) -> list[int | None]:

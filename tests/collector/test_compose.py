@@ -66,6 +66,8 @@ def test_versions_are_those_that_the_tests_run(whole: dict[str, Any]) -> None:
     manifest = (LOCKS / "collector" / "manifest.yaml").read_text()
 
     assert f"  version: {tags['collector']}\n" in manifest
+    assert whole["services"]["collector"]["build"]["args"]["IMAGE"].endswith(f":{tags['collector']}")
+    assert f"tried with version {tags['collector']}," in (CONFIGS / "README.md").read_text()
     assert tags["otel-runs"] == __version__
     assert int(tags["postgres"].partition(".")[0]) in VERSIONS
     # Jaeger counts its modules for Go otherwise: 2.13.0 is v1.76.0 there.

@@ -25,7 +25,7 @@ from tests.servers.missing import ServerMissingError, in_ci
 LOCKS: Final = Path(__file__).parent / "locks"
 _BUILD_SECONDS: Final = 1800
 _GO_BUILD: Final = ("go", "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o")
-_COLLECTOR_BUILDER: Final = "go.opentelemetry.io/collector/cmd/builder@v0.155.0"
+_COLLECTOR_BUILDER: Final = "go.opentelemetry.io/collector/cmd/builder@v0.158.0"
 
 
 class Recipe(NamedTuple):

@@ -52,6 +52,10 @@ class Collector(Service):
     def answers(self) -> bool:
         return is_ok(f"http://{self._health}/")
 
+    def complaints(self) -> str:
+        """The last errors and warnings of its log."""
+        return "\n".join([line for line in self.log().splitlines() if re.match(r"\S+\t(error|warn)\t", line)][-20:])
+
     def metric(self, name: str, label: str = "") -> float:
         """One of the Collector's own counters, summed over the lines with this label; 0 if it has counted nothing."""
         with urlopen(f"http://{self._metrics}/metrics", timeout=30) as response:
