@@ -10,7 +10,9 @@ them (promise P1):
 4. runs that have ended, or are presumed to have (mapping/losses.py), are derived again from all their rows
    (mapping/totals.py, mapping/runs.py).
 
-A trace that arrives whole and for the first time, as most do, needs no reading.
+A trace that arrives whole and for the first time, as most do, needs no reading: it is settled, and its rows are made,
+before the transaction, as if nothing of it were stored. The transaction looks whether that is so. Into SQLite nobody
+else can write meanwhile, and it lasts 8 us a span instead of 12: two workers store an eighth more (bench/receiving.py).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Final
 from otel_runs import settings
 from otel_runs.errors import StoreError
 from otel_runs.ids import run_id_from_trace
-from otel_runs.ingest.batch import Batch
+from otel_runs.ingest.batch import Batch, new_and_others
 from otel_runs.ingest.settlement import Loss, RaceError, Settlement
 from otel_runs.mapping.facts import Facts, facts_from_span
 from otel_runs.spans.span import Span
@@ -105,14 +107,23 @@ class Ingest:
         raise AssertionError  # pragma: no cover  the last try returns or raises
 
     def _settle(self, facts: Sequence[Facts], known: frozenset[str], losses: Sequence[Loss]) -> set[str]:
-        batch = Batch(facts)
+        new, others = new_and_others(facts, known | {loss.trace_id for loss in losses})
+        presumed = Settlement(new)
+        presumed.presume_new(self._database.dialect)
         with self._turns, self._database.write() as connection:
             writer = Writer(connection)
             try:
                 if losses:
                     self._database.dialect.limit_waiting(connection, _LOCK_SECONDS)
-                settlement = Settlement(writer, batch, known, _not_held(writer, losses))
-                settlement.settle()
+                settlement = Settlement(others, known, _not_held(writer, losses))
+                if others.traces or losses:
+                    settlement.settle(writer)
+                    settlement.write(writer)
+                if new.traces:
+                    if not presumed.is_new(writer):
+                        presumed = Settlement(Batch.of(new.facts), known)
+                        presumed.settle(writer)
+                    presumed.write(writer)
             except BaseException:
                 writer.forget()
                 raise

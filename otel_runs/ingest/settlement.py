@@ -1,9 +1,10 @@
-"""One batch, settled inside one write transaction."""
+"""One batch, settled against what is stored, and written inside one write transaction."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from otel_runs.errors import StoreUnavailableError, StoreValueError
@@ -25,14 +26,16 @@ from otel_runs.mapping.runs import (
     with_stated,
 )
 from otel_runs.records import ModelRun, Run
-from otel_runs.store.writer import Link, Writer
+from otel_runs.store.bulk import Packed
+from otel_runs.store.dialects import Dialect
+from otel_runs.store.writer import Link, NothingStored, Writer
 
 
 class RaceError(StoreUnavailableError):
     """What looked new is not; the transaction must be run again.
 
     Args:
-        traces: ids of traces that looked whole and new, and of which rows are stored.
+        traces: ids of traces that looked whole and new, and of which something may be stored.
     """
 
     def __init__(self, traces: Collection[str] = ()) -> None:
@@ -61,14 +64,14 @@ class Settlement:
     """The work of one transaction.
 
     Args:
-        writer: on a connection in a write transaction.
         batch: of which nothing has been settled yet.
         known: ids of traces that may look new, and are known not to be (see RaceError).
         losses: what is said of runs beside the batch.
     """
 
-    def __init__(self, writer: Writer, batch: Batch, known: Collection[str] = (), losses: Sequence[Loss] = ()) -> None:
-        self._writer = writer
+    _writer: Writer
+
+    def __init__(self, batch: Batch, known: Collection[str] = (), losses: Sequence[Loss] = ()) -> None:
         self._facts = batch.facts
         self._mentions = batch.mentions
         self._not_new = known
@@ -92,9 +95,18 @@ class Settlement:
         """Model runs of the batch as they are stored."""
         self._moves: dict[str, tuple[str, str]] = {}
         """Stored model run -> the run it was in, and the run it is in."""
+        self._rows: list[ModelRun] = []
+        """Model runs to write."""
+        self._packed: list[Packed] = []
+        """The same, ready to be written; empty: that is made as they are written."""
 
-    def settle(self) -> None:
-        """Read what is stored, settle the batch against it, write what has changed."""
+    def settle(self, writer: Writer) -> None:
+        """Read what is stored, and settle the batch against it.
+
+        Args:
+            writer: on a connection in a write transaction.
+        """
+        self._writer = writer
         self._lock()
         self._elect()
         if self._known:
@@ -104,9 +116,23 @@ class Settlement:
         for trace in self._traces:
             self._state_runs(trace)
         self._state_losses()
-        rows = self._changed_rows()
-        self._derive(rows)
-        self._write(rows)
+        self._rows = self._changed_rows()
+        self._derive(self._rows)
+
+    def presume_new(self, dialect: Dialect) -> None:
+        """Settle the batch, whole traces, before its transaction, as if nothing of them were stored.
+
+        Args:
+            dialect: of the database.
+        """
+        nothing = NothingStored(dialect.name)
+        self.settle(nothing)
+        if not dialect.several_writers:  # else nobody waits for it, and it would only be in memory all at once
+            self._packed = list(nothing.packed_model_runs(self._rows))
+
+    def is_new(self, writer: Writer) -> bool:
+        """Whether nothing is stored of the runs that the batch names; where something is, it is locked."""
+        return not writer.lock_runs(self._named)
 
     @property
     def lost(self) -> set[str]:
@@ -121,11 +147,7 @@ class Settlement:
         A trace that can only be new is locked by the insert of its root run, later. Any other unknown trace is locked
         by a placeholder now, so that what is read afterwards is the last word.
         """
-        named = {trace.root_run for trace in self._traces}
-        named.update(facts.run_id for facts in self._facts if facts.run_id)
-        named.update(facts.run.id for facts in self._facts if facts.run is not None)
-        named.update(loss.run_id for loss in self._losses)
-        self._stored = self._writer.lock_runs(named)
+        self._stored = self._writer.lock_runs(self._named)
         guards = [
             placeholder(trace.root_run, None, trace.seen_by(trace.root_run) or trace.seen)
             for trace in self._traces
@@ -135,6 +157,15 @@ class Settlement:
         self._guards = {state.run.id for state in guards}
         self._stored.update((state.run.id, state) for state in guards)
         self._runs = dict(self._stored)
+
+    @cached_property
+    def _named(self) -> set[str]:
+        """The runs that the batch names, and those of its traces."""
+        named = {trace.root_run for trace in self._traces}
+        named.update(facts.run_id for facts in self._facts if facts.run_id)
+        named.update(facts.run.id for facts in self._facts if facts.run is not None)
+        named.update(loss.run_id for loss in self._losses)
+        return named
 
     def _elect(self) -> None:
         """Where a trace has several root spans, let one be the run, and none if the trace is in a run with a key."""
@@ -339,8 +370,17 @@ class Settlement:
 
     # Writing. Runs first, then models: model runs refer to both.
 
-    def _write(self, rows: Sequence[ModelRun]) -> None:
-        writer = self._writer
+    def write(self, writer: Writer) -> None:
+        """Write what has changed.
+
+        Args:
+            writer: on a connection in a write transaction; that in which the batch was settled, if it was in one.
+
+        Raises:
+            RaceError: what looked new is not.
+        """
+        self._writer = writer
+        rows = self._rows
         ordered = sorted(self._runs.items(), key=lambda item: (self._depth(item[1]), item[0]))
         new = [state for id_, state in ordered if id_ not in self._stored]
         changed = [state for id_, state in ordered if self._stored.get(id_, state) != state]
@@ -351,7 +391,9 @@ class Settlement:
         for trace in self._known:
             writer.replace_parents(trace.trace_id, trace.replaced_parents())
         writer.move_model_runs({row: run_id for row, (_, run_id) in self._moves.items()})
-        writer.insert_model_runs([row for row in rows if row.id not in self._stored_rows])
+        new_rows = [row for row in rows if row.id not in self._stored_rows]
+        if new_rows:
+            writer.insert_model_runs(self._packed or writer.packed_model_runs(new_rows))
         writer.save_model_runs([row for row in rows if row.id in self._stored_rows])
         self._write_lost_steps(rows)
         writer.insert_links([link for trace in self._traces for link in trace.new_links()])
@@ -390,8 +432,9 @@ class Settlement:
         return depth
 
     def _insert(self, states: list[RunState]) -> None:
-        if self._writer.insert_runs(states) != len(states):
-            raise RaceError
+        if states and self._writer.insert_runs(states) != len(states):
+            # Perhaps nobody was faster: of a trace that looked new nothing was read, nor the runs that it is in.
+            raise RaceError([trace.trace_id for trace in self._traces if trace.root_run not in self._stored])
 
     def _look_again(self) -> None:
         """Refuse what looked new if it is not.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 
 from otel_runs.ids import row_id_from_span, run_id_from_trace, trace_prefix
 from otel_runs.mapping.facts import Facts
@@ -89,7 +90,7 @@ class TraceBatch:
         """Whether the root span is here and is the trace's own run."""
         return self._root_is_new and self.home == self.root_run
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
         """Whether nothing of the trace can be stored, provided that its root run is not: no row is elsewhere."""
         return self.has_plain_root and all(not facts.run_id or self.is_own(facts.run_id) for facts in self.facts)

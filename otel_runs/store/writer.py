@@ -17,7 +17,7 @@ from otel_runs.mapping.losses import STEP_ERROR
 from otel_runs.mapping.runs import RunState
 from otel_runs.mapping.totals import Usage
 from otel_runs.records import Model, ModelRun
-from otel_runs.store.bulk import bulk_of
+from otel_runs.store.bulk import Packed, bulk_of
 from otel_runs.store.rows import Rows, json_text, model_run_from_row, ns_from_value, run_from_row
 from otel_runs.store.tables import dependencies, environments, model_runs, models, runs, span_links
 
@@ -136,14 +136,16 @@ class Writer:
         sql = f"SELECT {MODEL_RUN_COLUMNS} FROM model_runs WHERE {self._bulk.among('id')}"
         return {row[0]: model_run_from_row(row) for row in self._read(sql, self._bulk.ids(ids))}
 
-    def insert_model_runs(self, records: Sequence[ModelRun]) -> None:
-        """Write model runs that are not stored yet, in the order of their ids.
+    def packed_model_runs(self, records: Iterable[ModelRun]) -> Iterable[Packed]:
+        """Model runs that are not stored yet, in the order of their ids, as ``insert_model_runs`` takes them.
 
         So each page of a table and its key is read and written once a batch, wherever in a large trace the ids fall.
         """
-        if records:
-            rows = map(self._rows.model_run, sorted(records, key=attrgetter("id")))
-            self._bulk.insert(self._connection, model_runs, rows)
+        return self._bulk.packed(model_runs, map(self._rows.model_run, sorted(records, key=attrgetter("id"))))
+
+    def insert_model_runs(self, packed: Iterable[Packed]) -> None:
+        """Write model runs that are not stored yet."""
+        self._bulk.insert(self._connection, model_runs, packed)
 
     def save_model_runs(self, records: Sequence[ModelRun]) -> None:
         """Overwrite model runs."""
@@ -239,7 +241,7 @@ class Writer:
     def insert_links(self, links: Sequence[Link]) -> None:
         """Write links that are not stored yet."""
         if links:
-            self._bulk.insert(self._connection, span_links, map(tuple, links))
+            self._bulk.insert(self._connection, span_links, self._bulk.packed(span_links, map(tuple, links)))
 
     def save_links(self, links: Sequence[Link]) -> None:
         """Overwrite links."""
@@ -352,3 +354,18 @@ class Writer:
 
     def _run(self, sql: str, parameters: tuple[object, ...]) -> None:
         self._connection.exec_driver_sql(sql, parameters)
+
+
+class NothingStored(Writer):
+    """Reads what an empty database would answer, without one. Makes rows; writes none.
+
+    Args:
+        dialect: the name of the database that they are made for.
+    """
+
+    def __init__(self, dialect: str) -> None:
+        self._bulk = bulk_of(dialect)
+        self._rows = Rows(self._bulk.time_suffix)
+
+    def _read(self, sql: str, parameters: tuple[object, ...]) -> list[Any]:  # noqa: ARG002  as Writer
+        return []

@@ -84,7 +84,10 @@ def holding(database: Database, run: str) -> Iterator[Connection]:
 
 
 def settle(connection: Connection, spans: Sequence[Span]) -> None:
-    Settlement(Writer(connection), Batch([facts_from_span(each) for each in spans])).settle()
+    writer = Writer(connection)
+    settlement = Settlement(Batch.of([facts_from_span(each) for each in spans]))
+    settlement.settle(writer)
+    settlement.write(writer)
 
 
 def test_writers_of_one_trace_wait_for_each_other_at_its_root_run(postgres: tuple[Database, Database]) -> None:
@@ -201,6 +204,30 @@ def test_trace_that_looks_new_and_is_not_is_stored_as_if_it_had_come_first(datab
     assert contents_of(database) == expected
     row = stored_step(database, row_id(2))
     assert (row["run_id"], row["parent_id"]) == (run_id_from_key("nightly"), run_id())
+
+
+def test_new_run_that_rows_of_other_traces_in_the_batch_are_in_is_stored_as_if_it_had_come_alone(
+    database: Database,
+) -> None:
+    whole = [span(0), span(1, 0, attributes={key.ROWS_OUT: 3})]
+    guests = [span(2, 1, trace=1, attributes={key.PARENT_RUN: run_id(), key.ROWS_OUT: 4})]
+    save(database, whole, guests)
+    expected = contents_of(database)
+    for batches in ([whole + guests], [guests, whole], [whole + guests, whole + guests]):
+        empty(database)
+        save(database, *batches)
+        assert contents_of(database) == expected
+    run = stored_run(database, run_id())
+    assert (run["steps"], run["rows_out"]) == (2, 7)
+
+
+def test_batch_of_new_and_known_traces_is_stored_as_if_each_had_come_alone(database: Database) -> None:
+    new, known, split = ([span(0, trace=trace), span(1, 0, trace=trace)] for trace in range(3))
+    save(database, new, known, split)
+    expected = contents_of(database)
+    empty(database)
+    save(database, known, split[:1], new + known + split)
+    assert contents_of(database) == expected
 
 
 def test_batch_that_cannot_be_stored_leaves_nothing_behind(database: Database) -> None:

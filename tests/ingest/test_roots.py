@@ -67,6 +67,15 @@ def test_beside_a_root_with_a_key_the_others_are_steps_of_its_run(database: Data
         assert place_of(database, 2) == place_of(database, 3) == (run_id_from_key("nightly"), row_id(1))
 
 
+def test_another_root_may_come_with_rows_of_a_run_that_is_nested_in_one_with_a_key(database: Database) -> None:
+    keyed = [root(1, start=1, **{key.RUN_KEY: "nightly"}), span(2, 1, attributes={key.KIND: "run"})]
+    later = [span(3, 2, attributes={key.PARENT_RUN: row_id(2)}), root(4, start=4)]
+    for _ in in_every_order(database, keyed, later):
+        assert stored_run(database, row_id(2))["parent_run_id"] == run_id_from_key("nightly")
+        assert place_of(database, 3) == (row_id(2), row_id(2))
+        assert place_of(database, 4) == (run_id_from_key("nightly"), row_id(1))
+
+
 def test_a_loss_that_was_declared_holds_for_the_root_that_turns_out_to_be_the_run(database: Database) -> None:
     late, first = (each._replace(end_ns=None) for each in (root(1, start=5), root(2, start=4)))
     ingest = Ingest(database)

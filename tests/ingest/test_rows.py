@@ -136,7 +136,7 @@ def test_model_run_comes_out_of_the_database_as_it_went_in(
     with database.write() as connection:
         writer = Writer(connection)
         insert_parents(writer)
-        writer.insert_model_runs([record])
+        writer.insert_model_runs(writer.packed_model_runs([record]))
         assert writer.find_model_runs([record.id]) == {record.id: record}
     with database.write() as connection:
         Writer(connection).save_model_runs([last])
@@ -164,7 +164,7 @@ def test_all_of_many_rows_are_inserted_and_those_that_existed_not_counted(databa
         insert_parents(writer)
         assert writer.insert_runs(list(runs.values())) == number - 1
         assert writer.lock_runs(runs) == runs
-        writer.insert_model_runs(list(steps.values()))
+        writer.insert_model_runs(writer.packed_model_runs(steps.values()))
         assert writer.find_model_runs([*steps]) == steps
 
 
