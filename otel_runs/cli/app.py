@@ -11,7 +11,7 @@ import typer
 
 from otel_runs.cli import completion
 from otel_runs.cli.exec import exec_command
-from otel_runs.cli.exits import ErrorsToExitCodes
+from otel_runs.cli.group import ErrorsToExitCodes
 from otel_runs.cli.importing import import_command
 from otel_runs.cli.options import Database
 from otel_runs.cli.reap import reap_command

@@ -1,13 +1,8 @@
-"""Exit codes, and the one place where errors become them."""
+"""Exit codes."""
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-import typer
-from typer.core import TyperGroup
-
-from otel_runs.errors import OtelRunsError
+from typing import Final
 
 OK: Final = 0
 ERROR: Final = 1
@@ -25,18 +20,3 @@ EXIT_CODES: Final = {
     RUN_NOT_ENDED: "`show --exit-status`: the run has not ended. `watch --timeout`: it has not in that time.",
     INTERRUPTED: "`watch`: Ctrl-C ended it before the run had ended.",
 }
-
-
-class ErrorsToExitCodes(TyperGroup):
-    """A group of commands whose errors of ours end in a message and exit code 1 instead of a traceback."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except OtelRunsError as exc:
-            # Imported late: it loads rich, and most commands have no error to print.
-            from otel_runs.cli.output import complain
-
-            complain(str(exc))
-            raise typer.Exit(ERROR) from exc

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import re
 import signal
 import socket
 import sqlite3
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -100,10 +100,23 @@ def test_database_that_cannot_be_used_stops_the_start_with_exit_code_1(programs:
 
 
 def test_without_the_extra_it_says_what_to_install(programs: Programs) -> None:
-    code = "import sys; sys.modules['uvicorn'] = None; from otel_runs.cli import main; sys.argv[1:] = ['serve']; main()"
-    done = programs.run([sys.executable, "-c", code])
+    (programs.folder / "uvicorn.py").write_text("raise ModuleNotFoundError(name='uvicorn')")
+    done = serve(programs, PYTHONPATH=str(programs.folder))
     assert done.returncode == 1
-    assert "pip install 'otel-runs[server]'" in done.stderr.replace("\n", " ")
+    assert "otel-runs serve needs uvicorn" in words_of(done.stderr)
+    assert "pip install 'otel-runs[server]'" in words_of(done.stderr)
+
+
+def test_server_holds_neither_what_reads_the_command_line_nor_what_lies_in_the_working_directory(
+    programs: Programs,
+) -> None:
+    (programs.folder / "uvicorn.py").write_text("raise SystemExit('not to be imported')")
+    with ServerProcess(programs, "--db", "runs.db", environ={"PYTHONPROFILEIMPORTTIME": "1"}) as server:
+        imported = re.findall(r"^import time:.*\|\s+(.*)$", server.log.read_text(), re.MULTILINE)
+    begin = len(imported) - imported[::-1].index("imported package")  # each program begins with the heading
+    assert "typer" in imported[:begin]
+    assert "uvicorn" in imported[begin:]
+    assert {"typer", "rich", "pydantic"}.isdisjoint(imported[begin:])
 
 
 BEARER = {"authorization": "Bearer s3cret"}
