@@ -205,7 +205,7 @@ SERVER_REQUEST_BYTES: Final = Setting(
 )
 SERVER_QUEUE_BYTES: Final = Setting(
     "OTEL_RUNS_SERVER_QUEUE_BYTES",
-    "16777216",
+    "12582912",
     whole_number,
     "otel-runs serve: bytes of requests, as they were sent, that may wait to be written. Above, clients are asked to "
     "send again (503 with Retry-After, RESOURCE_EXHAUSTED with RetryInfo).",
