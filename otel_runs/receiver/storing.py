@@ -16,9 +16,10 @@ logger = logging.getLogger(__name__)
 
 BATCH_SPANS: Final = 4_096
 """Spans a transaction, at most; a larger request takes several."""
-LARGE_REQUEST_SPANS: Final = 2_048
+LARGE_REQUEST_SPANS: Final = 1_536
 """The same of a request that is read part by part: it waits in memory meanwhile, and the next part with it. Twenty such
-requests at a time over gRPC into PostgreSQL leave the server at 124 MB instead of 132 (bench/receivers.py)."""
+requests at a time leave a server with two workers at 146 MB; with 2,048 spans at 152, and not faster
+(bench/receivers.py)."""
 
 Save = Callable[[Sequence[Span]], Sequence[RefusedSpan]]
 Result = Outcome | Exception

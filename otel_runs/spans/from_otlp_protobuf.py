@@ -36,8 +36,10 @@ _STATUSES: Final[dict[int, StatusCode]] = {1: "OK", 2: "ERROR"}
 _HAS_IS_REMOTE: Final = int(SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
 _IS_REMOTE: Final = int(SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
 
-PIECE_BYTES: Final = 262_144
-"""Of a large body that are read at a time: some thousand spans."""
+_LARGE_BYTES: Final = 524_288
+"""Of a body; one that has more is read piece by piece."""
+PIECE_BYTES: Final = 131_072
+"""Of a large body that are read at a time: some hundred spans."""
 
 
 def parts_from_protobuf(signal: Literal["traces", "logs"], body: bytes, limits: Limits) -> Iterator[Decoded]:
@@ -52,7 +54,7 @@ def parts_from_protobuf(signal: Literal["traces", "logs"], body: bytes, limits: 
         DecodeError: the body is no such message; always at once, before the first part.
     """
     about, read = _SIGNALS[signal]
-    if len(body) <= 2 * PIECE_BYTES:
+    if len(body) <= _LARGE_BYTES:
         return iter([read(body, limits)])
     try:
         cut = pieces(body, PIECE_BYTES)

@@ -23,7 +23,7 @@ from otel_runs.spans.protobuf_pieces import pieces
 from tests.spans.otlp import LIMITS, SPAN, START, TRACE, logs, otlp_span, pairs, traces
 
 NAME = "n" * 300
-LARGE = 3 * PIECE_BYTES // len(NAME)
+LARGE = 6 * PIECE_BYTES // len(NAME)
 """Spans that make a body of more than two pieces."""
 
 
