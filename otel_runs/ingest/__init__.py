@@ -106,8 +106,16 @@ class Ingest:
                 time.sleep(_PAUSE * attempt)
         raise AssertionError  # pragma: no cover  the last try returns or raises
 
+    def _begun(self, facts: Sequence[Facts]) -> set[str]:
+        """The traces whose root span is here and of whose run something is stored: batches cut traces in two."""
+        traces = {run_id_from_trace(each.trace_id): each.trace_id for each in facts if each.parent_node_id is None}
+        if not traces:
+            return set()
+        with self._database.read() as connection:
+            return {traces[run_id] for run_id in Writer(connection).stored_runs(traces)}
+
     def _settle(self, facts: Sequence[Facts], known: frozenset[str], losses: Sequence[Loss]) -> set[str]:
-        new, others = new_and_others(facts, known | {loss.trace_id for loss in losses})
+        new, others = new_and_others(facts, known | self._begun(facts) | {loss.trace_id for loss in losses})
         presumed = Settlement(new)
         presumed.presume_new(self._database.dialect)
         with self._turns, self._database.write() as connection:

@@ -94,6 +94,11 @@ class Writer:
         sql = f"SELECT {RUN_COLUMNS} FROM runs WHERE {self._bulk.among('id')} ORDER BY id{self._bulk.for_update}"
         return {row[0]: run_from_row(row) for row in self._read(sql, self._bulk.ids(sorted(ids)))}
 
+    def stored_runs(self, ids: Iterable[str]) -> set[str]:
+        """Those of the runs that exist; not locked."""
+        sql = f"SELECT id FROM runs WHERE {self._bulk.among('id')}"
+        return {row[0] for row in self._read(sql, self._bulk.ids(sorted(ids)))}
+
     def runs_held_by_others(self, ids: Iterable[str]) -> set[str]:
         """Those of the runs that another transaction has locked now; the others are locked for this one."""
         parameters = self._bulk.ids(sorted(ids))
