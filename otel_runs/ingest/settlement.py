@@ -27,7 +27,6 @@ from otel_runs.mapping.runs import (
 )
 from otel_runs.records import ModelRun, Run
 from otel_runs.store.bulk import Packed
-from otel_runs.store.dialects import Dialect
 from otel_runs.store.writer import Link, NothingStored, Writer
 
 
@@ -119,16 +118,15 @@ class Settlement:
         self._rows = self._changed_rows()
         self._derive(self._rows)
 
-    def presume_new(self, dialect: Dialect) -> None:
+    def presume_new(self, dialect: str) -> None:
         """Settle the batch, whole traces, before its transaction, as if nothing of them were stored.
 
         Args:
-            dialect: of the database.
+            dialect: the name of the database.
         """
-        nothing = NothingStored(dialect.name)
+        nothing = NothingStored(dialect)
         self.settle(nothing)
-        if not dialect.several_writers:  # else nobody waits for it, and it would only be in memory all at once
-            self._packed = list(nothing.packed_model_runs(self._rows))
+        self._packed = list(nothing.packed_model_runs(self._rows))
 
     def is_new(self, writer: Writer) -> bool:
         """Whether nothing is stored of the runs that the batch names; where something is, it is locked."""

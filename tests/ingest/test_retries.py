@@ -230,6 +230,24 @@ def test_batch_of_new_and_known_traces_is_stored_as_if_each_had_come_alone(datab
     assert contents_of(database) == expected
 
 
+def test_new_traces_are_settled_before_the_transaction_beside_one_that_has_begun_before(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled: list[set[str]] = []
+    settle_now = Settlement.settle
+
+    def noted(self: Settlement, writer: Writer) -> None:
+        settled.append({trace.trace_id for trace in self._traces})
+        settle_now(self, writer)
+
+    save(database, [span(1, 0)])
+    monkeypatch.setattr(Settlement, "settle", noted)
+    save(database, [span(0), span(0, trace=1), span(1, 0, trace=1)])
+    begun, new = span(0).trace_id, span(0, trace=1).trace_id
+    # Each once; PostgreSQL has no use for it.
+    assert settled == ([{new}, {begun}] if isinstance(database.dialect, Sqlite) else [set(), {begun, new}])
+
+
 def test_batch_that_cannot_be_stored_leaves_nothing_behind(database: Database) -> None:
     with database.write() as connection:
         connection.execute(text("DROP TABLE dependencies"))
