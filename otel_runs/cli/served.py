@@ -1,6 +1,7 @@
 """What ``otel-runs serve`` becomes: a process that holds the server and nothing else.
 
-The libraries that read its command line are 11 MB, of which a server has no use as long as it lives.
+The libraries that read its command line would stay in memory as long as it lives: 8 MB (bench/receiving.py, before and
+after).
 """
 
 from __future__ import annotations
