@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import Final, NamedTuple
 
 import grpc
@@ -91,8 +92,9 @@ class RunServer:
             OtelRunsError: the database cannot be used and will not be by itself, or an address cannot be had.
         """
         options = self._options
-        listening = listening_socket(options.otlp_http, "--otlp-http")
+        listening: socket.socket | None = None
         try:
+            listening = listening_socket(options.otlp_http, "--otlp-http")
             self._grpc = grpc_server(self._desk, self.problem)
             grpc_port = _required(_added_port(self._grpc, options.otlp_grpc, options.tls), options.otlp_grpc)
             if not await asyncio.to_thread(self._store.open):
@@ -100,10 +102,12 @@ class RunServer:
             if self._workers is not None:
                 await asyncio.to_thread(self._workers.await_ready)
         except BaseException:
-            listening.close()
+            if listening is not None:
+                listening.close()
             # Let it go now: as a part of the error it would live until Python ends, and gRPC, in many versions, then
             # waits for ever for a thread of its own that has gone before.
             self._grpc = None
+            await self._release()
             raise
         self._intake.start()
         if self._reaping is not None:
@@ -132,11 +136,15 @@ class RunServer:
             await self._http.stop()
         if self._logging is not None:
             self._logging.cancel()
+        await self._release()
+        return is_done
+
+    async def _release(self) -> None:
+        """End the workers, and close the database."""
         if self._workers is not None:
             await asyncio.to_thread(self._workers.close)
         await asyncio.to_thread(self._reaped.close)
         await asyncio.to_thread(self._store.close)
-        return is_done
 
     async def problem(self) -> str | None:
         """Why spans cannot be taken now; None if they can."""
