@@ -111,6 +111,7 @@ def test_methods_of_every_kind_bind_as_before(spans: Any) -> None:
     assert spans.attributes("Loader.method")["otel_runs.model.path"] == f"{__name__}.Loader.method"
 
 
+@pytest.mark.filterwarnings("ignore:'asyncio.iscoroutinefunction' is deprecated")  # by Python 3.14; they still ask it
 def test_frameworks_that_ask_what_a_function_is_get_the_same_answer() -> None:
     def function() -> None: ...
     async def coroutine() -> None: ...
