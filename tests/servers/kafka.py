@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import subprocess
 import uuid
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.servers.builds import built
+from tests.servers.missing import ServerMissingError
 from tests.servers.ports import free_port
 from tests.servers.service import Service
 
@@ -37,11 +39,14 @@ class Kafka(Service):
     """A broker whose topics have three partitions and are made when first used.
 
     Raises:
-        ServerMissingError: Kafka is not built.
+        ServerMissingError: Kafka is not built, or nothing here can run it.
     """
 
     def __init__(self) -> None:
         libraries = built("kafka")
+        if shutil.which("java") is None:
+            msg = "kafka cannot run: java is not on the PATH; install a Java runtime, 17 or newer"
+            raise ServerMissingError(msg)
         super().__init__()
         self.broker = f"127.0.0.1:{free_port()}"
         self._java = ["java", "-Xmx512m", "-cp", f"{libraries}/*"]

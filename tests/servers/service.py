@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from tests.servers.kept import KeptServer
@@ -91,6 +92,9 @@ def is_ok(url: str, trusted: ssl.SSLContext | None = None) -> bool:
     try:
         with urlopen(url, timeout=5, context=trusted) as response:
             return bool(response.status == 200)
+    except HTTPError as exc:
+        exc.close()
+        return False
     except (OSError, HTTPException):
         return False
 
