@@ -15,7 +15,7 @@ from otel_runs.errors import OtelRunsError
 from otel_runs.server.address import Address
 from otel_runs.server.options import options_from_settings
 from otel_runs.server.run_server import RunServer
-from tests.server.running import FREE
+from tests.server.running import FREE, options
 
 
 async def error_of(server: RunServer) -> OtelRunsError:
@@ -49,3 +49,15 @@ def test_error_of_a_server_that_cannot_start_holds_nothing_of_grpc(tmp_path: Pat
     assert said in str(error)
     assert error.__traceback__ is not None
     assert not [each for each in grpc_servers() if all(each is not other for other in of_other_tests)]
+
+
+@pytest.mark.parametrize("port", ["otlp_grpc", "otlp_http"])
+def test_server_that_cannot_start_ends_its_workers(tmp_path: Path, port: str) -> None:
+    others = set(multiprocessing.active_children())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = Address("127.0.0.1", taken.getsockname()[1])
+        server = RunServer(options(str(tmp_path / "runs.db"), workers=2, **{port: address}))
+        workers = set(multiprocessing.active_children()) - others
+        asyncio.run(error_of(server))
+    assert len(workers) == 2
+    assert not [each for each in workers if each.is_alive()]
