@@ -25,8 +25,8 @@ _CONNECTIONS: Final = 500
 _STOP_SECONDS: Final = 5
 _READ_BYTES: Final = 65_536
 """That are read of a connection at a time. asyncio reads 262,144 of a plain one: h11 and uvicorn each copy them, and
-every copy comes from the kernel and goes back to it (receiver/heap.py), while the pages of all threads wait. Twenty
-requests of 10,000 spans at a time are stored a seventh faster so (bench/receivers.py)."""
+every copy is memory that comes from the kernel and goes back to it (receiver/heap.py), for which all threads wait.
+Twenty requests of 10,000 spans at a time are stored a seventh faster so (bench/receivers.py)."""
 
 
 class HttpPort:
