@@ -126,7 +126,8 @@ class Ingest:
     def _settle(self, facts: Sequence[Facts], known: frozenset[str], losses: Sequence[Loss]) -> set[str]:
         new, others = self._parted(facts, known, losses)
         presumed = Settlement(new)
-        presumed.presume_new(self._database.dialect.name)
+        if new.traces:
+            presumed.presume_new(self._database.dialect.name)
         with self._turns, self._database.write() as connection:
             writer = Writer(connection)
             try:
