@@ -56,6 +56,13 @@ def test_json_is_stored_and_answered_in_json(server: ThreadedServer, sqlite_url:
     assert names_in(sqlite_url) == ["nightly", "step 0", "step 1"]
 
 
+def test_large_body_is_put_together_in_its_order(server: ThreadedServer, sqlite_url: str) -> None:
+    body = as_json(new_request(steps=6_000))
+    assert len(body) > 2 * 524_288, "it comes in several blocks"
+    assert server.post(body, JSON).code == 200
+    assert names_in(sqlite_url) == sorted(["nightly", *(f"step {number}" for number in range(6_000))])
+
+
 @pytest.mark.parametrize(("body", "content_type"), [(b"", PROTOBUF), (b"{}", JSON), (b'{"resourceSpans":[]}', JSON)])
 def test_request_without_spans_is_a_success(server: ThreadedServer, body: bytes, content_type: str) -> None:
     assert server.post(body, content_type).code == 200
