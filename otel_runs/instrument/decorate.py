@@ -15,7 +15,7 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_runs.errors import InstrumentError
-from otel_runs.instrument.endings import UNFINISHED, Ending
+from otel_runs.instrument.endings import UNFINISHED, Ending, Skip
 from otel_runs.instrument.measure import count_rows
 from otel_runs.instrument.paths import DECLARED
 
@@ -168,6 +168,10 @@ class _Opened:
         self.declared = declared
         self.handle: Handle = declared.start()
         self.yielded = 0
+        if not _open_generators:
+            # Now, when the provider is set up: what is registered last is called first, and its exporter ends there.
+            atexit.unregister(_end_open_generators)
+            atexit.register(_end_open_generators)
         _open_generators.add(self.handle)
 
     def __enter__(self) -> None:
@@ -182,7 +186,10 @@ class _Opened:
         Returns:
             Whether ``exc`` is a skip, which ends here.
         """
-        _open_generators.discard(self.handle)
+        try:
+            _open_generators.remove(self.handle)
+        except KeyError:  # ended as the process ends, or the parent's
+            return isinstance(exc, Skip)
         counted = {name: self.yielded for name, reader in self.declared.result_rows.items() if reader is count_rows}
         if counted:
             self.handle.record(**cast("dict[str, Any]", counted))
@@ -194,7 +201,6 @@ class _Opened:
 _open_generators: Final[set[Handle]] = set()
 
 
-@atexit.register
 def _end_open_generators() -> None:
     """End what nobody will: a generator that is still held when the process ends is never closed."""
     while _open_generators:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import count
@@ -26,11 +27,23 @@ if TYPE_CHECKING:
 
 _NOTHING: Final = Context()
 
+_process: object = object()
+"""This process. A forked child has copies of what its parent has open, and ends none of it."""
+
+
+def _be_another_process() -> None:
+    global _process  # noqa: PLW0603  told once, before the child does anything else
+    _process = object()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_be_another_process)
+
 
 class Handle(ABC):
     """One run or step while it is open. Made by ``run``, ``step`` and ``model``, not by hand."""
 
-    __slots__ = ("_context", "_outer_run", "_skipped", "_stamps", "_token", "name", "span")
+    __slots__ = ("_context", "_outer_run", "_process", "_skipped", "_stamps", "_token", "name", "span")
 
     def __init__(self, name: str, span: Span, before: Context, outer: Handle | None) -> None:
         self.name = name
@@ -41,6 +54,7 @@ class Handle(ABC):
         self._token: object = None
         self._stamps: Mapping[str, str] | None = None
         self._skipped: str | None = None
+        self._process = _process
 
     # Not attributes: a handle that refers to itself would wait for the garbage collector.
 
@@ -129,7 +143,12 @@ class Handle(ABC):
 
         Returns:
             Whether ``exc`` ends here: it is a skip, which the innermost step takes.
+
+        In a forked child nothing is ended that its parent opened: a child may leave through its parent's blocks.
         """
+        if self._process is not _process:
+            self._context = _NOTHING
+            return isinstance(exc, Skip)
         try:
             if exc is not None:
                 mark_exception(self.span, exc)

@@ -107,6 +107,76 @@ os.wait()
     assert names_in(programs.database) == ["in child", "queued"]
 
 
+@needs_fork
+@pytest.mark.parametrize("ending", ["sys.exit(5)", "raise ValueError('in child')", "return"])
+def test_a_child_that_leaves_through_its_parents_blocks_ends_none_of_them(programs: Programs, ending: str) -> None:
+    done = programs.python(
+        f"""
+import os, sys
+from otel_runs import configure, record, run, step
+configure("runs.db")
+
+@step(rows_out="len")
+def items():
+    yield 1
+    yield 2
+
+@step
+def inner():
+    for _ in items():
+        child = os.fork()
+        if child == 0:
+            record(rows_out=77)
+            with step("of the child"):
+                pass
+            {ending}
+        os.waitpid(child, 0)
+    record(rows_out=2)
+
+@run
+def main():
+    inner()
+
+main()
+"""
+    )
+
+    assert done.returncode == 0
+    assert "ended span" not in done.stderr
+    assert programs.rows("SELECT name, status, stop_reason FROM runs") == [("main", "completed", "completed")]
+    assert programs.rows("SELECT name, status, rows_out FROM model_runs ORDER BY started_at") == [
+        ("inner", "success", 2),
+        ("items", "success", 2),
+        ("of the child", "success", None),
+        ("of the child", "success", None),
+    ]
+
+
+@pytest.mark.parametrize("first", ["configure", "step", "OTEL_RUNS_DB"])
+def test_a_generator_that_is_still_held_at_the_exit_is_stored_as_unfinished(programs: Programs, first: str) -> None:
+    configured = 'otel_runs.configure("runs.db")'
+    done = programs.python(
+        f"""
+import otel_runs
+{configured if first == "configure" else ""}
+
+@otel_runs.step(rows_out="len")
+def items():
+    yield 1
+    yield 2
+
+{configured if first == "step" else ""}
+with otel_runs.run("main"):
+    held = items()
+    next(held)
+""",
+        environ={"OTEL_RUNS_DB": "runs.db"} if first == "OTEL_RUNS_DB" else {},
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert programs.rows("SELECT name, status, stop_reason FROM model_runs") == [("items", "cancelled", "unfinished")]
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 @pytest.mark.parametrize(
     "body",
