@@ -57,12 +57,15 @@ class Programs:
             check=False,
         )
 
-    def start(self, command: Sequence[str], *, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start any program; the test must end it."""
+    def start(
+        self, command: Sequence[str], *, environ: Mapping[str, str] | None = None, own_group: bool = False
+    ) -> subprocess.Popen[str]:
+        """Start any program, in a process group of its own if asked to; the test must end it."""
         return subprocess.Popen(
             command,
             cwd=self.folder,
             env=self.environ(environ),
+            process_group=0 if own_group else None,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -41,6 +41,9 @@ _MOMENT: Final = 0.005
 """Seconds that it goes on between two slices."""
 _RECALL_SECONDS: Final = 0.05
 """How long it may take to come back, before it is called again."""
+_ECHO_SECONDS: Final = 1.0
+"""For so long the same signal is the same wish: ``timeout`` sends it to the process and to its group, a service manager
+to ``otel-runs exec``, which passes it on, and to the program."""
 _FIRST_PROCESS: Final = 1
 """The process id of a container's program. The kernel keeps from it what it has no handler for, also its own kill."""
 
@@ -67,6 +70,7 @@ class SignalWatch:
         self._deadline = 0.0
         self._slice = _FIRST_SLICE
         self._number = 0
+        self._came_at = 0.0
         self._call: object = None
         """What the main thread has not heard yet."""
         self._calls_end = 0.0
@@ -105,14 +109,18 @@ class SignalWatch:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._is_closing:
-            if self._is_over or self._pending is not None:
+            if self._is_over or (self._pending is not None and not self._is_echo(number)):
                 _die_of(number)
+            if self._pending is None:
+                self._hear(number)
             self._pending = number
             return
         try:
             if self._pid != os.getpid():
                 self._begin(number)
             elif not self._is_recall(number):
+                if self._is_echo(number):
+                    return
                 _die_of(number)  # it was asked twice
             self._call = None
             left = self._deadline - time.monotonic()
@@ -127,9 +135,15 @@ class SignalWatch:
         # One that was sent again just when the first had been heard is none that asks twice.
         return number == self._number and (self._call is not None or time.monotonic() < self._calls_end)
 
+    def _is_echo(self, number: int) -> bool:
+        return number == self._number and time.monotonic() < self._came_at + _ECHO_SECONDS
+
+    def _hear(self, number: int) -> None:
+        self._number, self._came_at = number, time.monotonic()
+
     def _begin(self, number: int) -> None:
         self._pid = os.getpid()
-        self._number = number
+        self._hear(number)
         self._done = _thread.allocate_lock()
         self._done.acquire()
         self._deadline = time.monotonic() + self._timeout

@@ -21,7 +21,7 @@ from otel_runs.instrument.propagate import child_environment, from_environment
 from otel_runs.instrument.rules import rules_from_targets
 from otel_runs.launch.at_start import call_at_start
 from otel_runs.launch.orders import VARIABLE, Orders, Report, read_report
-from otel_runs.launch.process import FORWARDED, Ending, Program, end_like, watch_signals
+from otel_runs.launch.process import ENDING, Ending, Program, end_like, watch_signals
 from otel_runs.store.folder import settled_url
 
 _NOT_FOUND: Final = 127
@@ -120,7 +120,7 @@ def _mark(span: Span, ending: Ending, report: Report | None) -> None:
         return
     reason = f"exit:{ending.exit_code}" if ending.signal is None else f"signal:{ending.signal.name}"
     span.set_attribute(attributes.STOP_REASON, reason)
-    if ending.signal in FORWARDED:
+    if ending.signal in ENDING:
         span.set_attributes({attributes.STATUS: "cancelled", attributes.STATUS_SOURCE: "signal"})
         return
     if report is not None and ending.exit_code == _UNCAUGHT:

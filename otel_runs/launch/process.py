@@ -7,9 +7,13 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask a process to end."""
-_WATCHED: Final = (*FORWARDED, signal.SIGCHLD)
+_FORWARDED: Final = (*ENDING, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+"""What may be meant for the program. Left to their default, these signals would end us and leave the program alone."""
+_WATCHED: Final = (*_FORWARDED, signal.SIGCHLD)
+_KEYS: Final = (signal.SIGINT, signal.SIGQUIT)
+"""What a terminal sends for a key."""
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 """What Python ignores at its start; a program expects the default."""
 
@@ -54,7 +58,7 @@ class Program:
             if pid:
                 return self._ending(os.waitstatus_to_exitcode(status))
             number, is_from_terminal = _next_signal()
-            if number in FORWARDED:
+            if number in _FORWARDED:
                 self._forwarded.add(number)
                 if not is_from_terminal:
                     # A key's signal reaches every process in the foreground, the program among them.
@@ -76,7 +80,7 @@ def watch_signals() -> None:
 
 def end_like(ending: Ending) -> int:
     """The exit code to end with; dies of the same signal where a shell's loop would stop by it."""
-    if ending.exit_code is None and ending.signal is not None and ending.signal in FORWARDED:
+    if ending.exit_code is None and ending.signal is not None and ending.signal in ENDING:
         signal.signal(ending.signal, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (ending.signal,))
         os.kill(os.getpid(), ending.signal)
@@ -89,4 +93,4 @@ def _next_signal() -> tuple[int, bool]:
         info = signal.sigwaitinfo(_WATCHED)
         return info.si_signo, info.si_pid == 0
     number = signal.sigwait(_WATCHED)  # macOS does not tell the sender
-    return number, number == signal.SIGINT and os.isatty(0)
+    return number, number in _KEYS and os.isatty(0)

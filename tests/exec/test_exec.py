@@ -64,6 +64,54 @@ def test_signals_are_passed_on_and_end_the_run_as_cancelled(programs: Programs, 
     assert the_run(programs)[1:] == ("cancelled", f"signal:{number.name}", "signal")
 
 
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2])
+def test_signals_that_are_meant_for_the_program_do_not_end_exec_alone(
+    programs: Programs, number: signal.Signals
+) -> None:
+    process = programs.start(exec_line("--", "sh", "-c", "ulimit -c 0; echo ready; exec sleep 60"))
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.wait(TIMEOUT) == 128 + number
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert the_run(programs)[1:] == ("failed", f"signal:{number.name}", "signal")
+
+
+def test_a_signal_to_the_whole_group_ends_program_and_steps_once(programs: Programs) -> None:
+    """As ``timeout`` and service managers send it: the program has it twice, once from us."""
+    program = programs.write(
+        """
+        import time
+        from otel_runs import step
+
+        @step
+        def load():
+            print("ready", flush=True)
+            time.sleep(60)
+
+        load()
+        """
+    )
+    process = programs.start(exec_line("--", sys.executable, str(program)), own_group=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(TIMEOUT) == -signal.SIGTERM
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert the_run(programs)[1:3] == ("cancelled", "signal:SIGTERM")
+    assert programs.rows("SELECT name, status, stop_reason FROM model_runs") == [
+        ("load", "cancelled", "signal:SIGTERM")
+    ]
+
+
 def test_a_program_that_ends_itself_on_a_signal_decides_the_code(programs: Programs) -> None:
     process = programs.start(
         exec_line("--", "sh", "-c", "trap 'exit 143' TERM; echo ready; while :; do sleep 0.1; done")

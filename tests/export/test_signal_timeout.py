@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 
 import pytest
 
@@ -41,6 +42,18 @@ def test_a_second_signal_kills_at_once(programs: Programs, silent_database: str)
         await_line(process, "ending")
         process.send_signal(signal.SIGHUP)
         assert process.wait(TIMEOUT / 2) == -signal.SIGHUP
+
+
+def test_the_same_signal_that_comes_twice_at_once_is_one(programs: Programs, silent_database: str) -> None:
+    command = [sys.executable, str(programs.write(HEAD + UNTIL_ASKED))]
+    environ = {"URL": silent_database, "OTEL_RUNS_SIGNAL_TIMEOUT": "2"}
+    with started(programs, command, environ=environ) as process:
+        start = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        await_line(process, "ending")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == -signal.SIGTERM
+        assert time.monotonic() - start > 1.9  # it went on storing what it had
 
 
 def test_a_bad_timeout_is_told_and_the_default_taken(programs: Programs) -> None:
