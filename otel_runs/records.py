@@ -28,6 +28,8 @@ TERMINAL_RUN_STATUSES: Final[frozenset[str]] = frozenset({"completed", "degraded
 TERMINAL_MODEL_RUN_STATUSES: Final[frozenset[str]] = frozenset({"success", "failed", "skipped", "cancelled"})
 
 DEFAULT_ENVIRONMENT: Final = "default"
+EXTERNAL_ID_LENGTH: Final = 64
+"""Characters of a run's ``external_id``; a longer one is cut."""
 
 
 class Run(NamedTuple):

@@ -5,9 +5,10 @@ What a declaration says is turned into attributes once, when it is made; a call 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from functools import partial
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from opentelemetry.context import get_current
@@ -18,7 +19,7 @@ from otel_runs.instrument.active import HANDLE_KEY, SPAN_KEY, current_handle, fi
 from otel_runs.instrument.handles import IDLE_RUN, IDLE_STEP, Handle, RunHandle, StepHandle
 from otel_runs.instrument.identity import code_identity, config_hash, fingerprint, source_hash
 from otel_runs.instrument.measure import Value, count_rows_of_arguments, metadata_attributes, row_reader
-from otel_runs.instrument.options import ATTRIBUTE_OF_OPTION, Retry, retry_from_options
+from otel_runs.instrument.options import ATTRIBUTE_OF_OPTION, CHECK_OF_OPTION, Retry, retry_from_options
 from otel_runs.instrument.paths import path_of, qualified_name
 from otel_runs.instrument.place import stamps_below
 from otel_runs.instrument.problems import problem
@@ -136,11 +137,12 @@ class Declaration(Generic[H]):
         if self.rows_in is not None and handle.span.is_recording():
             self._report(handle, "rows_in", partial(self.rows_in, *args, **kwargs))
 
-    def read_result(self, handle: Handle, result: object) -> None:
-        """Read rows_out and rows_affected off the result of a call."""
+    def read_result(self, handle: Handle, result: object, known: Collection[str] = ()) -> None:
+        """Read rows_out and rows_affected, but those that are known otherwise, off the result of a call."""
         if handle.span.is_recording():
             for name, reader in self.result_rows.items():
-                self._report(handle, name, partial(reader, result))
+                if name not in known:
+                    self._report(handle, name, partial(reader, result))
 
     def _idle(self) -> H:
         return cast("H", IDLE_RUN if self._handle_type is RunHandle else IDLE_STEP)
@@ -210,14 +212,15 @@ class Declaration(Generic[H]):
                     self.attributes[attribute] = written(value)
                 elif name in _RESULT_ROWS:
                     self.result_rows[name] = row_reader(value)
+                elif name == "rows_in":
+                    self.rows_in = count_rows_of_arguments if value == "len" else row_reader(value)
                 elif name == "metadata":
                     self.attributes.update(metadata_attributes(self.name, value))
+                elif name in CHECK_OF_OPTION:
+                    CHECK_OF_OPTION[name](value)
             except (TypeError, ValueError) as exc:
                 msg = f"{self.name}: option {name} {exc}."
                 raise InstrumentError(msg) from exc
-        rows_in = options.get("rows_in")
-        if rows_in is not None:
-            self.rows_in = count_rows_of_arguments if rows_in == "len" else row_reader(rows_in)
         self._config = options.get("config")
         self._inputs = options.get("inputs")
         self.retry = retry_from_options(options)
@@ -225,7 +228,9 @@ class Declaration(Generic[H]):
 
 def _without_self(reader: Callable[..., object], function: Callable[..., Any]) -> Callable[..., object]:
     """A reader of arguments that does not see the object or class a method belongs to."""
-    names = getattr(getattr(function, "__code__", None), "co_varnames", ())
-    if not names or names[0] not in {"self", "cls"}:
+    from inspect import unwrap
+
+    names = getattr(getattr(unwrap(function), "__code__", None), "co_varnames", ())
+    if isinstance(function, MethodType) or not names or names[0] not in {"self", "cls"}:
         return reader
     return lambda _self, *args, **kwargs: reader(*args, **kwargs)

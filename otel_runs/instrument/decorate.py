@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from functools import partial, wraps
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_runs.errors import InstrumentError
@@ -42,25 +43,38 @@ def decorate(declared: Declaration[Any], function: Any) -> Any:
         function = inspect.unwrap(function, stop=lambda inner: inner is not function)
     own = declared.for_function(function)
     wrapper = _wrapper(own, function)
+    if not isinstance(function, (FunctionType, MethodType, BuiltinFunctionType)):
+        from otel_runs.instrument.objects import Recorded
+
+        wrapper = Recorded(function, wrapper, own)
+        own.wrapper = wrapper
+        return wrapper
     own.wrapper = wrapper
     setattr(wrapper, DECLARED, own)
     return wrapper
 
 
 def _wrapper(declared: Declaration[Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    called = _called(function)
+    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         if declared.retry is not None:
             msg = (
                 f"{declared.name}: a generator cannot be retried, because what it has yielded is out already. "
                 "Retry what consumes it."
             )
             raise InstrumentError(msg)
-        if inspect.isgeneratorfunction(function):
+        if inspect.isgeneratorfunction(called):
             return _generator_wrapper(declared, function)
         return _async_generator_wrapper(declared, function)
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(called):
         return _coroutine_wrapper(declared, function)
     return _function_wrapper(declared, function)
+
+
+def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What tells of which kind a call is: of an object that can be called, its method."""
+    is_plain = isinstance(function, (FunctionType, MethodType, BuiltinFunctionType, partial))
+    return function if is_plain else type(function).__call__
 
 
 def _function_wrapper(declared: Declaration[Any], function: Callable[..., Any]) -> Callable[..., Any]:
@@ -193,8 +207,8 @@ class _Opened:
         counted = {name: self.yielded for name, reader in self.declared.result_rows.items() if reader is count_rows}
         if counted:
             self.handle.record(**cast("dict[str, Any]", counted))
-        elif exc is None:
-            self.declared.read_result(self.handle, result)
+        if exc is None:
+            self.declared.read_result(self.handle, result, counted)
         return self.handle.end(exc)
 
 

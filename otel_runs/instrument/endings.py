@@ -72,6 +72,8 @@ def ending_of(exc: BaseException) -> Ending:
     name = None if isinstance(exc, (Skip, GeneratorExit)) else signal_behind(exc)
     if name is not None:
         return interrupted_by(name)
+    if isinstance(exc, BaseExceptionGroup) and not isinstance(exc, Exception):
+        return _of_group(exc)
     for type_, ending in _ENDINGS:
         if isinstance(exc, type_):
             return ending(exc)
@@ -145,6 +147,12 @@ _ENDINGS: Final[tuple[tuple[type[BaseException], Callable[[BaseException], Endin
     (GeneratorExit, _closed),
 )
 """The first that fits."""
+
+
+def _of_group(group: BaseExceptionGroup[BaseException]) -> Ending:
+    """Of a Ctrl-C that came in a group, as trio raises it: a cancellation, if that is all there is in the group."""
+    endings = {ending_of(exc) for exc in group.exceptions}
+    return endings.pop() if {ending.status for ending in endings} == {"cancelled"} else _failed(group)
 
 
 def _names(exc: BaseException) -> set[str]:

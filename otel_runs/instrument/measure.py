@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from otel_runs.attributes import (
     COST_USD,
@@ -116,13 +116,29 @@ def metadata_attributes(where: str, metadata: Mapping[str, object]) -> dict[str,
 
 
 def _value(value: object) -> Value:
+    value = _plain(value)
     if isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, (list, tuple)) and {type(item) for item in value} in _LISTS:
         return value
+    if not isinstance(value, (list, tuple, dict)):
+        return str(value)
     import json
 
-    return json.dumps(value, default=str, ensure_ascii=False)
+    return json.dumps(value, default=_written, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    """A single number of numpy or its like as Python's own; any mapping as a dictionary."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    is_number = getattr(value, "shape", None) == () and hasattr(value, "item")
+    return cast("Any", value).item() if is_number else value
+
+
+def _written(value: object) -> object:
+    plain = _plain(value)
+    return str(value) if plain is value else plain
 
 
 def row_reader(reader: RowReader) -> Callable[..., object]:

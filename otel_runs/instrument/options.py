@@ -23,9 +23,10 @@ from otel_runs.attributes import (
     SESSION_ID,
     TENANT_ID,
 )
-from otel_runs.instrument.measure import RowReader, Value, as_count
+from otel_runs.instrument.measure import RowReader, Value, as_amount, as_count
 from otel_runs.instrument.paths import path_of
-from otel_runs.records import KINDS, Kind
+from otel_runs.instrument.problems import problem
+from otel_runs.records import EXTERNAL_ID_LENGTH, KINDS, Kind
 
 if TYPE_CHECKING:
     from otel_runs.instrument.identity import Input
@@ -109,13 +110,57 @@ class Retry(NamedTuple):
 def retry_from_options(options: Mapping[str, Any]) -> Retry | None:
     """When a function is tried again; None: never.
 
-    Raises:
-        TypeError, ValueError: ``retries`` is no count.
+    Args:
+        options: as they were given, each checked by ``CHECK_OF_OPTION``.
     """
     if not options.get("retries"):
         return None
-    on = options.get("retry_on", Exception)
-    return Retry(as_count(options["retries"]), on if isinstance(on, tuple) else (on,), options.get("backoff", 0.0))
+    on = options.get("retry_on") or Exception
+    return Retry(as_count(options["retries"]), on if isinstance(on, tuple) else (on,), options.get("backoff") or 0.0)
+
+
+def _external_id(value: object) -> str:
+    text = str(value)
+    if len(text) > EXTERNAL_ID_LENGTH:
+        problem("id", f"The id {text!r} has {len(text)} characters; its first {EXTERNAL_ID_LENGTH} are kept.")
+    return text
+
+
+def _exceptions(value: object) -> None:
+    types = value if isinstance(value, tuple) else (value,)
+    if not types or not all(isinstance(type_, type) and issubclass(type_, Exception) for type_ in types):
+        msg = f"is {value!r}; expected a class of exceptions, or a tuple of them"
+        raise TypeError(msg)
+
+
+def _seconds(value: object) -> None:
+    if callable(value):
+        return
+    try:
+        as_amount(value)
+    except ValueError as exc:
+        msg = f"is {value!r}; expected seconds, a number of 0 or more, or a function that returns them"
+        raise ValueError(msg) from exc
+
+
+def _mapping(value: object) -> None:
+    if not isinstance(value, Mapping):
+        msg = f"is {value!r}; expected a mapping"
+        raise TypeError(msg)
+
+
+def _count_from(least: int) -> Callable[[object], int]:
+    def count(value: object) -> int:
+        try:
+            number = as_count(value)
+        except ValueError:
+            number = -1
+        if number < least:
+            msg = f"is {value!r}; expected an integer of {least} or more"
+            raise ValueError(msg)
+        return number
+
+    return count
 
 
 def _kind(value: str) -> str:
@@ -142,13 +187,21 @@ ATTRIBUTE_OF_OPTION: Final[dict[str, tuple[str, Callable[[Any], Value]]]] = {
     "schema_name": (MODEL_SCHEMA, str),
     "content_hash": (MODEL_CONTENT_HASH, str),
     "kind": (KIND, _kind),
-    "attempt": (ATTEMPT, as_count),
+    "attempt": (ATTEMPT, _count_from(1)),
     "environment": (ENVIRONMENT, str),
     "key": (RUN_KEY, str),
-    "id": (RUN_ID, str),
+    "id": (RUN_ID, _external_id),
     "tenant_id": (TENANT_ID, str),
     "session_id": (SESSION_ID, str),
     "background": (BACKGROUND, bool),
     "fingerprint": (INPUT_FINGERPRINT, str),
 }
 """Options that become one attribute: name -> attribute, and how the value is written (a UUID as text)."""
+
+CHECK_OF_OPTION: Final[dict[str, Callable[[Any], object]]] = {
+    "retries": _count_from(0),
+    "retry_on": _exceptions,
+    "backoff": _seconds,
+    "config": _mapping,
+}
+"""Options that are no attribute as they are: name -> what raises where the value is no good."""

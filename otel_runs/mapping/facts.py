@@ -13,13 +13,12 @@ from otel_runs.ids import model_id_from_path, row_id_from_span, run_id_from_key,
 from otel_runs.mapping import coerce
 from otel_runs.mapping.endings import ending_from_span
 from otel_runs.mapping.vocabulary import KIND_OF_OPERATION, read_columns, unreadable
-from otel_runs.records import DEFAULT_ENVIRONMENT, KINDS, Kind, Model, ModelRun, Run
+from otel_runs.records import DEFAULT_ENVIRONMENT, EXTERNAL_ID_LENGTH, KINDS, Kind, Model, ModelRun, Run
 from otel_runs.spans.span import Resource, Span
 
 _ROWLESS_KINDS: Final = frozenset({"CLIENT", "SERVER"})
 _DECLARATIONS: Final = frozenset({"materialized", "content_hash", "depends_on", "owner", "schema_name", "tags"})
 """Columns of a model that only a declaration fills."""
-_EXTERNAL_ID_LENGTH: Final = 64
 _LAST_TIME: Final = 2**63 - 1
 """Nanoseconds: the year 2262."""
 UNKNOWN: Final = "unknown"
@@ -212,7 +211,7 @@ def _run(span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, pla
         code_ref=_code_ref(columns) or _code_ref(origin.columns),
         config_hash=get("config_hash") or origin.columns.get("config_hash"),
         service_name=origin.columns.get("service_name"),
-        external_id=external_id[:_EXTERNAL_ID_LENGTH] if external_id else None,
+        external_id=external_id[:EXTERNAL_ID_LENGTH] if external_id else None,
         session_id=get("session_id") or origin.columns.get("session_id"),
         background=get("background"),
         metadata=get("metadata"),

@@ -11,6 +11,7 @@ from otel_runs.errors import AmbiguousIdError, NotFoundError
 from otel_runs.query.filters import RunFilters, conditions
 from otel_runs.query.relations import v_model_runs, v_runs
 from otel_runs.query.results import StoredRun
+from otel_runs.records import EXTERNAL_ID_LENGTH
 from otel_runs.store.types import UtcTime
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _bound(cursor: Cursor) -> Tuple:
 def _meanings(asked: str) -> Iterator[ColumnElement[bool]]:
     """What the text may mean, the most exact first."""
     yield v_runs.c.id == asked.lower()
-    yield v_runs.c.external_id == asked
+    yield v_runs.c.external_id == asked[:EXTERNAL_ID_LENGTH]
     digits = asked.lower().replace("-", "")
     if not _HEXADECIMAL.fullmatch(digits):
         return

@@ -156,6 +156,115 @@ def test_what_is_no_function_is_refused_where_it_is_decorated() -> None:
         step(rows_out="count")  # type: ignore[call-overload]  # the point of it
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"retries": 1, "retry_on": "OSError"}, "load: option retry_on is 'OSError'; expected a class of exceptions"),
+        ({"retries": 1, "retry_on": [OSError]}, "option retry_on is .*; expected a class of exceptions"),
+        ({"retries": 1, "retry_on": ()}, r"option retry_on is \(\); expected a class of exceptions"),
+        ({"retries": 1, "retry_on": KeyboardInterrupt}, "option retry_on is .*; expected a class of exceptions"),
+        ({"retries": 1, "backoff": "1"}, "option backoff is '1'; expected seconds, a number of 0 or more, or a func"),
+        ({"retries": 1, "backoff": -1}, "option backoff is -1; expected seconds"),
+        ({"retries": True}, "load: option retries is True; expected an integer of 0 or more"),
+        ({"retries": "3"}, "option retries is '3'; expected an integer of 0 or more"),
+        ({"attempt": 0}, "option attempt is 0; expected an integer of 1 or more"),
+        ({"rows_in": 5}, "load: option rows_in is 5; expected 'len' or a function"),
+        ({"rows_in": "many"}, "option rows_in is 'many'; expected 'len' or a function"),
+    ],
+    ids=str,
+)
+def test_a_value_that_an_option_cannot_have_is_refused_where_it_is_declared(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InstrumentError, match=message):
+        step("load", **options)
+
+
+def test_a_config_that_is_no_mapping_is_refused() -> None:
+    with pytest.raises(InstrumentError, match="nightly: option config is 5; expected a mapping"):
+        run("nightly", config=5)  # type: ignore[call-overload]  # the point of it
+
+
+def test_options_that_are_none_say_nothing(spans: Any) -> None:
+    @step(retries=1, retry_on=None, backoff=None, rows_in=None, attempt=None)  # type: ignore[call-overload, untyped-decorator]  # the point of it
+    def load() -> None:
+        if len(spans.all()) == 0:
+            raise OSError
+
+    load()
+    assert spans.names() == ["load", "load"]
+
+
+def test_an_id_that_is_too_long_is_told(spans: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with run("nightly", id="x" * 64), run("nightly", id="y" * 65):
+        pass
+    assert caplog.text.count("has 65 characters; its first 64 are kept") == 1
+
+
+def test_an_object_that_can_be_called_keeps_what_it_has(spans: Any) -> None:
+    @step
+    @functools.cache
+    def loaded(table: str) -> list[str]:
+        return [table]
+
+    class Reader:
+        calls = 0
+
+        def __call__(self) -> None:
+            self.calls += 1
+
+    class Tables:
+        @step
+        @functools.lru_cache  # noqa: B019  for the time of a test
+        def load(self, table: str) -> str:
+            return table
+
+    assert loaded("orders") is loaded("orders")
+    assert loaded.cache_info().hits == 1
+    loaded.cache_clear()
+    assert loaded.cache_info().hits == 0
+    read = step(Reader())
+    read()
+    read()
+    assert read.calls == 2
+    tables = Tables()
+    assert [tables.load("orders"), Tables.load(tables, "orders")] == ["orders"] * 2
+    assert Tables.load.cache_info().hits == 1
+    names = [name.rpartition("<locals>.")[2] for name in spans.names()]
+    assert names == ["loaded", "loaded", "Reader", "Reader", "Tables.load", "Tables.load"]
+
+
+def test_an_object_that_can_be_called_is_of_the_kind_of_its_method(spans: Any) -> None:
+    class Reader:
+        async def __call__(self) -> None:
+            msg = "down"
+            raise OSError(msg)
+
+    class Pages:
+        def __call__(self) -> Iterator[int]:
+            yield 1
+            yield 2
+
+    with pytest.raises(OSError, match="down"):
+        asyncio.run(step("read")(Reader())())
+    assert list(step("pages", rows_out="len")(Pages())()) == [1, 2]
+    assert spans.attributes("read")["otel_runs.status"] == "failed"
+    assert spans.attributes("pages")["otel_runs.rows_out"] == 2
+
+
+def test_partials_are_called_after_their_functions(spans: Any) -> None:
+    def add(one: int, other: int) -> int:
+        return one + other
+
+    def subtract(one: int, other: int) -> int:
+        return one - other
+
+    assert [step(functools.partial(each, 2))(3) for each in (add, subtract)] == [5, -1]
+    paths = [span.attributes["otel_runs.model.path"].rpartition(".")[2] for span in spans.all()]
+    assert paths == ["add", "subtract"]
+    assert [span.name for span in spans.all()] == ["add", "subtract"]
+
+
 def test_partial_is_recorded_under_its_own_kind(spans: Any) -> None:
     def add(one: int, other: int) -> int:
         return one + other

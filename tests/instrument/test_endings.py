@@ -30,6 +30,8 @@ def _ending(spans: Any, name: str) -> tuple[str | None, str | None, StatusCode]:
         (TimeoutError("slow"), "failed", "timeout", StatusCode.ERROR),
         (ExceptionGroup("two", [ValueError(), KeyError()]), "failed", "error", StatusCode.ERROR),
         (KeyboardInterrupt(), "cancelled", "signal:SIGINT", StatusCode.UNSET),
+        (BaseExceptionGroup("trio", [KeyboardInterrupt()]), "cancelled", "signal:SIGINT", StatusCode.UNSET),
+        (BaseExceptionGroup("both", [KeyboardInterrupt(), OSError()]), "failed", "error", StatusCode.ERROR),
         (SystemExit(), None, None, StatusCode.UNSET),
         (SystemExit(0), None, None, StatusCode.UNSET),
         (SystemExit(3), "failed", "exit:3", StatusCode.ERROR),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import sqlite3
+from collections.abc import Callable, Generator
 from importlib import import_module
 from typing import Any
 
@@ -45,7 +47,15 @@ def test_metadata_keeps_what_attributes_hold_and_writes_the_rest_as_json(spans: 
     day = dt.date(2026, 1, 2)
     with step("load", metadata={"source": "s3"}):
         record(
-            metadata={"n": 1, "ids": [1, 2], "mixed": [1, "a"], "nested": {"day": day}, "nothing": None, "empty": []}
+            metadata={
+                "n": 1,
+                "ids": [1, 2],
+                "mixed": [1, "a"],
+                "nested": {"day": day},
+                "day": day,
+                "nothing": None,
+                "empty": [],
+            }
         )
     found = {
         name.removeprefix("otel_runs.metadata."): value
@@ -58,6 +68,7 @@ def test_metadata_keeps_what_attributes_hold_and_writes_the_rest_as_json(spans: 
         "ids": (1, 2),
         "mixed": '[1, "a"]',
         "nested": '{"day": "2026-01-02"}',
+        "day": "2026-01-02",
         "empty": "[]",
     }
 
@@ -88,6 +99,15 @@ def test_metadata_that_cannot_be_written_is_left_out_alone_and_told(
         "load: metadata 'odd'",
         "load: metadata 'other'",
     ]
+
+
+@only_newest
+def test_metadata_keeps_numbers_of_numpy_as_numbers(spans: Any) -> None:
+    numpy = import_module("numpy")
+    with step("load", metadata={"n": numpy.int64(5), "share": numpy.float32(0.5), "all": {"n": numpy.int64(5)}}):
+        pass
+    found = spans.attributes("load")
+    assert [found[f"otel_runs.metadata.{name}"] for name in ("n", "share", "all")] == [5, 0.5, '{"n": 5}']
 
 
 def test_metadata_that_is_no_mapping_is_an_error_of_the_option() -> None:
@@ -254,3 +274,40 @@ def test_run_with_a_key_does_not_say_how_many_steps_to_expect(spans: Any) -> Non
     with run("nightly", key="2026-01-02"), step("load"):
         pass
     assert "otel_runs.steps_expected" not in spans.attributes("nightly")
+
+
+def test_rows_of_a_generator_are_counted_and_read_off_its_return_value(spans: Any) -> None:
+    @step(rows_out="len", rows_affected=lambda result: result["changed"])
+    def load() -> Generator[int, None, dict[str, int]]:
+        yield 1
+        yield 2
+        return {"changed": 42}
+
+    assert list(load()) == [1, 2]
+    found = dict(spans.all()[0].attributes)
+    assert (found["otel_runs.rows_out"], found["otel_runs.rows_affected"]) == (2, 42)
+
+
+def test_rows_are_never_read_off_the_object_of_a_method(spans: Any) -> None:
+    def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return call
+
+    class Table:
+        def __len__(self) -> int:
+            return 99
+
+        def load(self, rows: list[int]) -> None: ...
+
+        @step("below another", rows_in="len")
+        @traced
+        def replace(self, rows: list[int]) -> None: ...
+
+    table = Table()
+    table.replace([1, 2, 3])
+    step("bound", rows_in="len")(table.load)([1, 2])
+    step("bound, read", rows_in=lambda rows: len(rows) * 10)(table.load)([1, 2])
+    assert [span.attributes["otel_runs.rows_in"] for span in spans.all()] == [3, 2, 20]

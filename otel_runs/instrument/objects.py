@@ -1,0 +1,43 @@
+"""Recording objects that can be called and are no functions: what ``functools.cache`` and ``partial`` make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+from wrapt import ObjectProxy
+
+from otel_runs.instrument.paths import DECLARED
+
+
+class Recorded(ObjectProxy):  # type: ignore[type-arg]  # of any object
+    """The object itself, with all it has (``cache_clear``, attributes), whose calls are recorded.
+
+    Args:
+        function: the object.
+        call: what records a call.
+        declared: its declaration.
+    """
+
+    def __init__(self, function: Callable[..., Any], call: Callable[..., Any], declared: object) -> None:
+        super().__init__(function)
+        # Attributes of this name are the proxy's own, by wrapt's rule.
+        self._self_call = call
+        self._self_declared = declared
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it, recorded."""
+        return self._self_call(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        # In a class: a method, if the object would be one.
+        is_method = instance is not None and hasattr(type(self.__wrapped__), "__get__")
+        return MethodType(self, instance) if is_method else self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """As the object itself is pickled: by its name, if it is a function of a module."""
+        return self.__wrapped__.__reduce_ex__(protocol)
+
+
+setattr(Recorded, DECLARED, property(lambda self: self._self_declared))
