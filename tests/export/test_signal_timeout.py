@@ -53,7 +53,7 @@ def test_the_same_signal_that_comes_twice_at_once_is_one(programs: Programs, sil
         await_line(process, "ending")
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT) == -signal.SIGTERM
-        assert time.monotonic() - start > 1.9  # it went on storing what it had
+        assert time.monotonic() - start > 1  # it went on storing what it had
 
 
 def test_a_bad_timeout_is_told_and_the_default_taken(programs: Programs) -> None:
