@@ -41,12 +41,21 @@ def instrument(
     install(Rule(module, _tuple(run), _tuple(models), _tuple(steps)))
 
 
-def install(rule: Rule, *, tell: bool = True) -> None:
+def tell_unmatched(rule: Rule, names: Sequence[str]) -> None:
+    """Log the patterns of a rule that fit none of the names there are."""
+    from otel_runs.instrument.problems import problem
+
+    for pattern, message in unmatched(rule, names):
+        problem(f"{rule.module}:{pattern}", message)
+
+
+def install(rule: Rule, *, tell: bool = True, found: Callable[[Rule, Sequence[str]], object] = tell_unmatched) -> None:
     """Apply a rule when its module is imported, or now.
 
     Args:
         rule: what to record of one module.
         tell: log at exit if the module was never imported.
+        found: called with the names of the functions that there are.
     """
     import sys
 
@@ -57,33 +66,42 @@ def install(rule: Rule, *, tell: bool = True) -> None:
 
     def apply_rule(module: ModuleType) -> None:
         _awaited.pop(rule.module, None)
-        apply(module, rule)
+        found(rule, apply(module, rule))
 
     register_post_import_hook(apply_rule, rule.module)
 
 
-def apply(module: ModuleType, rule: Rule) -> None:
-    """Wrap the functions of a module that a rule names. What is wrapped already is left alone."""
-    found = list(_functions(module))
-    for place in found:
+def apply(module: ModuleType, rule: Rule) -> list[str]:
+    """Wrap the functions of a module that a rule names. What is wrapped already is left alone.
+
+    Returns:
+        The names of all its functions.
+    """
+    from otel_runs.instrument.problems import problem
+
+    places = list(_functions(module))
+    for place in places:
         kind = rule.kind_of(place.name)
         if kind is not None:
-            setattr(place.owner, place.attribute, by_rule(kind)(place.function))
-    tell_unmatched(rule, [place.name for place in found])
+            try:
+                setattr(place.owner, place.attribute, by_rule(kind)(place.function))
+            except Exception as exc:  # noqa: BLE001  a class that takes no attributes; the import must not fail by it
+                about = f"{rule.module}:{place.name}"
+                problem(about, f"{about} cannot be recorded: {exc!r}.", exc)
+    return [place.name for place in places]
 
 
-def tell_unmatched(rule: Rule, names: Sequence[str]) -> None:
-    """Log the patterns of a rule that fit none of the names there are."""
-    from otel_runs.instrument.problems import problem
+def unmatched(rule: Rule, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The patterns of a rule that fit none of the names there are, each with a message that says so."""
     from otel_runs.instrument.rules import fits
 
     for _, pattern in rule.patterns():
         if not any(fits(pattern, name) for name in names):
-            problem(
-                f"{rule.module}:{pattern}",
+            message = (
                 f"No function of module {rule.module} fits {pattern!r}, so none is recorded by it. "
-                f"It has: {', '.join(names) or 'none'}.",
+                f"It has: {', '.join(names) or 'none'}."
             )
+            yield pattern, message
 
 
 def by_rule(kind: RuleKind) -> Callable[[Any], Any]:
@@ -107,11 +125,12 @@ class _Place(NamedTuple):
 def _functions(module: ModuleType) -> Iterator[_Place]:
     """The functions that the module defines, and the methods of the classes that it defines."""
     for name, value in list(vars(module).items()):
-        if getattr(value, "__module__", None) != module.__name__:
+        # By its type first: an object may do what it likes when it is asked for an attribute (lazy settings, proxies).
+        if not issubclass(type(value), (FunctionType, type)) or value.__module__ != module.__name__:
             continue
         if isinstance(value, FunctionType):
             yield _Place(name, module, name, value)
-        elif isinstance(value, type):
+        else:
             for attribute, member in list(vars(value).items()):
                 if isinstance(member, (FunctionType, staticmethod, classmethod)):
                     yield _Place(f"{name}.{attribute}", value, attribute, member)

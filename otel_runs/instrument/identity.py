@@ -68,7 +68,8 @@ def _code_folders() -> Iterator[Path]:
     # often lies in somebody's repository.
     if file is not None and not Path(file).absolute().is_relative_to(sys.prefix):
         yield Path(file).absolute().parent
-    yield Path.cwd()
+    else:
+        yield Path.cwd()
 
 
 def _describe(folder: Path) -> str | None:

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from functools import cache, update_wrapper
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from opentelemetry.context import Context, attach, get_current
@@ -37,12 +37,18 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
         function: for a pool of processes it must be one that can be pickled: defined at the top of a module.
 
     Raises:
-        InstrumentError: it is a coroutine function.
+        InstrumentError: it is a coroutine function or a generator function, whose code runs after the call.
     """
     if iscoroutinefunction(function):
         msg = (
-            f"carry() got {function.__qualname__}, a coroutine function; expected a plain function. A task has the "
-            "context of the code that creates it."
+            f"carry() got {function!r}, a coroutine function; expected a plain function. A task has the context of "
+            "the code that creates it."
+        )
+        raise InstrumentError(msg)
+    if isgeneratorfunction(function) or isasyncgenfunction(function):
+        msg = (
+            f"carry() got {function!r}, a generator function, whose code runs where it is consumed; expected a plain "
+            "function. Carry what consumes it."
         )
         raise InstrumentError(msg)
     return _Carried(function, get_current())

@@ -19,9 +19,11 @@ In a process spawned by ``multiprocessing`` the script is loaded again through t
 from __future__ import annotations
 
 import ast
+import atexit
+import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import spec_from_file_location
 from itertools import takewhile
@@ -29,12 +31,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from otel_runs.instrument import hook
+from otel_runs.instrument.problems import problem
 
 if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
     from otel_runs.instrument.rules import Rule
 
+_Found = Callable[["Rule", Sequence[str]], object]
+
+_logger: Final = logging.getLogger("otel_runs")
 _MAIN: Final = "__main__"
 _DECORATOR: Final = "__import__('otel_runs.instrument.hook', fromlist=['by_rule']).by_rule({kind!r})"
 
@@ -51,14 +57,20 @@ def install(rules: Sequence[Rule], *, tell: bool = True) -> None:
             not expected to import them all.
     """
     module = _module_argument()
+    names = {_MAIN, Path(sys.argv[0]).stem} if module is None else {_MAIN, module, f"{module}.{_MAIN}"}
+    program = _Program([rule for rule in rules if rule.module in names])
     if module is not None:
-        sys.meta_path.insert(0, _ModuleFinder(module, rules))
+        sys.meta_path.insert(0, _ModuleFinder(module, program))
     # Last: folders and zip files have their importers already; what is left are scripts.
-    sys.path_hooks.append(_ScriptHook(rules))
-    program = {_MAIN, Path(sys.argv[0]).stem} if module is None else {_MAIN, module, f"{module}.{_MAIN}"}
+    sys.path_hooks.append(_ScriptHook(rules, program.found))
     for rule in rules:
-        if rule.module not in program:
+        if rule not in program.rules:
             hook.install(rule, tell=tell)
+        elif rule.module != _MAIN:
+            # A module may be called like the program: the command that a package installs, or one that imports itself.
+            hook.install(rule, tell=False, found=program.found)
+    if tell:
+        atexit.register(program.tell)
 
 
 def _module_argument() -> str | None:
@@ -70,28 +82,74 @@ def _module_argument() -> str | None:
     return argument.partition("m")[2] if argument.startswith("-") else argument
 
 
+class _Program:
+    """The rules for the program itself, and the functions that it turns out to have.
+
+    Args:
+        rules: that name it.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+        self._names: dict[Rule, list[str]] = {}
+
+    def found(self, rule: Rule, names: Sequence[str]) -> None:
+        """A file or module that a rule names was loaded, with these functions."""
+        self._names.setdefault(rule, []).extend(names)
+
+    def tell(self) -> None:
+        """Log which patterns have fitted nothing."""
+        for rule in self.rules:
+            names = self._names.get(rule)
+            if names is None:
+                _logger.warning(
+                    "Module %s was never loaded from a file of its own, so nothing of it was recorded. What Python "
+                    "reads from its input, -c, a folder or a zip file cannot be.",
+                    rule.module,
+                )
+                continue
+            for _, message in hook.unmatched(rule, names):
+                _logger.warning("%s", message)
+
+
 class _Loader(SourceFileLoader):
     """Loads a source file with the decorators that rules ask for. Neither reads nor writes compiled files."""
 
-    def __init__(self, fullname: str, path: str, rules: Sequence[Rule]) -> None:
+    def __init__(self, fullname: str, path: str, rules: Sequence[Rule], found: _Found) -> None:
         super().__init__(fullname, path)
         self._rules = rules
+        self._found = found
 
     def get_code(self, fullname: str) -> CodeType:
         """The code of the file, decorated."""
-        tree = ast.parse(self.get_data(self.path), self.path)
+        source = self.get_data(self.path)
         for rule in self._rules:
-            _decorate(tree, rule)
+            self._found(rule, ())
         if fullname == _MAIN:
-            _pose_as_script(tree, self.path)
+            _forget_the_archive(self.path)
+        try:
+            return self._decorated(source, fullname)
+        except RecursionError as exc:
+            # A tree goes deeper than what Python's own compiler makes of the same text.
+            about = f"The functions of {self.path} cannot be recorded: its code is nested too deeply"
+            problem(self.path, f"{about} ({exc}).")
+            return compile(source, self.path, "exec", dont_inherit=True)
+
+    def _decorated(self, source: bytes, fullname: str) -> CodeType:
+        tree = ast.parse(source, self.path)
+        for rule in self._rules:
+            self._found(rule, _decorate(tree, rule))
+        if fullname == _MAIN:
+            _pose_as_script(tree)
         return compile(tree, self.path, "exec", dont_inherit=True)
 
 
 class _ScriptHook:
     """For ``sys.path_hooks``: takes a file that a rule names as the program."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], found: _Found) -> None:
         self._rules = rules
+        self._found = found
 
     def __call__(self, path: str) -> _ScriptFinder:
         names = {_MAIN, Path(path).stem}
@@ -99,44 +157,49 @@ class _ScriptHook:
         if not rules or not Path(path).is_file():
             msg = f"{path} is no script that a rule names"
             raise ImportError(msg, path=path)
-        return _ScriptFinder(path, rules)
+        return _ScriptFinder(path, rules, self._found)
 
 
 class _ScriptFinder:
     """Finds ``__main__`` in a script."""
 
-    def __init__(self, path: str, rules: Sequence[Rule]) -> None:
+    def __init__(self, path: str, rules: Sequence[Rule], found: _Found) -> None:
         self._path = os.path.abspath(path)  # noqa: PTH100  as Python makes __file__, links kept
         self._rules = rules
+        self._found = found
 
     def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
         del target
         if fullname != _MAIN:
             return None
-        return spec_from_file_location(_MAIN, self._path, loader=_Loader(_MAIN, self._path, self._rules))
+        return spec_from_file_location(_MAIN, self._path, loader=_Loader(_MAIN, self._path, self._rules, self._found))
 
 
 class _ModuleFinder:
     """For ``sys.meta_path``: finds the module that ``python -m`` runs, or ``__main__`` in the package that it names."""
 
-    def __init__(self, module: str, rules: Sequence[Rule]) -> None:
+    def __init__(self, module: str, program: _Program) -> None:
         self._names = (module, f"{module}.{_MAIN}")
-        self._rules = [rule for rule in rules if rule.module in {_MAIN, *self._names}]
+        self._program = program
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in self._names or not self._rules:
+        if fullname not in self._names or not self._program.rules:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or not isinstance(spec.loader, SourceFileLoader) or spec.submodule_search_locations is not None:
             return None
-        spec.loader = _Loader(fullname, spec.loader.path, self._rules)
+        spec.loader = _Loader(fullname, spec.loader.path, self._program.rules, self._program.found)
         return spec
 
 
-def _decorate(tree: ast.Module, rule: Rule) -> None:
-    """Put a decorator on each function that a rule names: innermost, where it always gets the plain function."""
+def _decorate(tree: ast.Module, rule: Rule) -> list[str]:
+    """Put a decorator on each function that a rule names: innermost, where it always gets the plain function.
+
+    Returns:
+        The names of all functions.
+    """
     places = list(_functions(tree))
     for name, node in places:
         kind = rule.kind_of(name)
@@ -145,7 +208,7 @@ def _decorate(tree: ast.Module, rule: Rule) -> None:
             for part in ast.walk(decorator):
                 ast.copy_location(part, node)
             node.decorator_list.append(decorator)
-    hook.tell_unmatched(rule, [name for name, _ in places])
+    return [name for name, _ in places]
 
 
 def _functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
@@ -160,15 +223,15 @@ def _functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.Funct
             yield from _functions(node, prefix)
 
 
-def _pose_as_script(tree: ast.Module, path: str) -> None:
-    """Undo what shows that Python took the script for an archive.
-
-    It has put the file itself on ``sys.path``, and given the module a spec, which would tell ``multiprocessing`` to
-    look for a module.
-    """
+def _forget_the_archive(path: str) -> None:
+    """Replace the script on ``sys.path`` by its folder: Python took it for an archive."""
     folder = str(Path(path).resolve().parent)
     if sys.path and os.path.abspath(sys.path[0]) == path:  # noqa: PTH100  as above
         sys.path[:1] = [] if sys.flags.safe_path else [folder]
+
+
+def _pose_as_script(tree: ast.Module) -> None:
+    """Undo that Python has given the module a spec: ``multiprocessing`` would look for a module of that name."""
     position = sum(1 for _ in takewhile(_must_come_first, tree.body))
     forget = ast.parse("__package__ = __spec__ = None").body[0]
     tree.body.insert(position, forget)

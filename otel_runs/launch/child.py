@@ -30,9 +30,12 @@ def prepare() -> None:
 
 def _join_run() -> None:
     """Make the run of ``TRACEPARENT`` the parent of all spans that have no other, in every thread."""
-    # Before opentelemetry is imported, which reads it then.
-    os.environ.setdefault(_CONTEXT_VARIABLE, _CONTEXT_NAME)
+    # Before opentelemetry is imported, which reads it then; not for other environments, which do not know this name.
+    is_ours = os.environ.setdefault(_CONTEXT_VARIABLE, _CONTEXT_NAME) == _CONTEXT_NAME
     from opentelemetry import context
+
+    if is_ours:
+        del os.environ[_CONTEXT_VARIABLE]
 
     from otel_runs.instrument.propagate import from_environment
     from otel_runs.launch.context import ProcessContext

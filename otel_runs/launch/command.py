@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -28,7 +29,9 @@ _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
 _UNCAUGHT: Final = 1
 """Exit code of a Python process that an exception ended."""
-_PYTHON_OPTIONS_WITH_VALUE: Final = ("-W", "-X", "--check-hash-based-pycs")
+_PYTHON_OPTION_WITH_VALUE: Final = "--check-hash-based-pycs"
+_PYTHON_LETTERS: Final = re.compile("-[a-zA-Z]*?([cmWX])(.*)")
+"""Options of Python up to the first that has a value."""
 _SHELLS: Final = ("bash", "dash", "ksh", "sh", "zsh")
 
 
@@ -89,14 +92,16 @@ def name_of(command: Sequence[str]) -> str:
 def _name_of_python(arguments: Sequence[str]) -> str | None:
     rest = iter(arguments)
     for argument in rest:
-        if argument == "-m":
-            return next(rest, None)
-        if argument in _PYTHON_OPTIONS_WITH_VALUE:
+        if argument == _PYTHON_OPTION_WITH_VALUE:
             next(rest, None)
-        elif argument == "-c":
-            return None
         elif not argument.startswith("-"):
             return Path(argument).name.removesuffix(".py")
+        elif found := _PYTHON_LETTERS.match(argument):
+            # Letters may be run together, and with the value of the last: -um shop, -mshop.
+            letter, value = found.groups()
+            value = value or next(rest, None)
+            if letter in "cm":
+                return value if letter == "m" else None
     return None
 
 

@@ -164,6 +164,8 @@ def test_the_program_starts_with_default_signal_dispositions(programs: Programs)
         (["python", "jobs/nightly.py", "-x"], "nightly"),
         (["/usr/bin/python3.12", "-u", "-W", "error", "nightly.py"], "nightly"),
         (["python", "-m", "shop.nightly"], "shop.nightly"),
+        (["python", "-umshop.nightly", "x"], "shop.nightly"),
+        (["python", "-Werror", "-uXdev", "--check-hash-based-pycs", "always", "nightly.py"], "nightly"),
         (["python", "-c", "pass"], "python"),
         (["bash", "load.sh"], "load.sh"),
         (["bash", "-c", "true"], "bash"),
@@ -309,6 +311,13 @@ def test_exec_below_another_run_is_nested_in_it(programs: Programs) -> None:
     assert programs.rows("SELECT c.name, p.name FROM runs c JOIN runs p ON p.id = c.parent_run_id") == [
         ("inner", "outer")
     ]
+
+
+def test_what_the_program_starts_is_not_told_of_our_plug_ins(programs: Programs) -> None:
+    """They may be of another environment, where OpenTelemetry would look for them in vain."""
+    program = programs.write("import os; print(os.environ.get('OTEL_PYTHON_CONTEXT'))")
+
+    assert programs.run(exec_line("--", sys.executable, str(program))).stdout == "None\n"
 
 
 def test_another_sitecustomize_still_runs(programs: Programs) -> None:

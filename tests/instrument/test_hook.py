@@ -79,6 +79,36 @@ def test_pattern_that_fits_nothing_is_told_with_what_there_is(
     assert "It has: load_orders, load_items, _load_private, fetch, load_by_hand, Loader.load" in caplog.messages[0]
 
 
+def test_objects_that_do_as_they_like_do_not_break_the_import(
+    spans: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "odd_objects.py").write_text(
+        textwrap.dedent("""
+            class Lazy:
+                def __getattribute__(self, name):
+                    raise RuntimeError("not configured")
+
+            class Frozen(type):
+                def __setattr__(cls, name, value):
+                    raise AttributeError("frozen")
+
+            class Conf(metaclass=Frozen):
+                def load(self): pass
+
+            settings = Lazy()
+
+            def load_orders(): pass
+        """)
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    instrument("odd_objects", steps=["load_*", "Conf.load"])
+    module = importlib.import_module("odd_objects")
+    module.load_orders()
+    module.Conf().load()
+    assert spans.names() == ["load_orders"]
+    assert "odd_objects:Conf.load cannot be recorded: AttributeError('frozen')" in caplog.text
+
+
 def test_module_that_is_never_imported_is_told_at_exit() -> None:
     program = """
 import otel_runs

@@ -70,6 +70,15 @@ def test_without_a_repository_the_variables_of_a_ci_tell(tmp_path: Path, monkeyp
     assert identity.code_identity() == {"vcs.ref.head.revision": "abc"}
 
 
+def test_a_script_outside_of_any_repository_is_not_of_the_one_it_is_started_in(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path_factory.mktemp("jobs") / "nightly.py"))
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("GIT_COMMIT", "deadbeef")
+    assert identity.code_identity() == {"vcs.ref.head.revision": "deadbeef"}
+
+
 def test_without_git_nothing_breaks(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(repository))
     assert identity.code_identity() == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
@@ -99,6 +101,20 @@ def test_coroutine_function_is_refused() -> None:
 
     with pytest.raises(InstrumentError, match="a coroutine function; expected a plain function"):
         carry(load)
+    with pytest.raises(InstrumentError, match="a coroutine function; expected a plain function"):
+        carry(functools.partial(load))
+
+
+def test_generator_functions_are_refused() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+
+    async def pages() -> AsyncIterator[int]:
+        yield 1
+
+    for function in (items, pages):
+        with pytest.raises(InstrumentError, match="a generator function, whose code runs where it is consumed"):
+            carry(function)
 
 
 def test_threading_instrumentation_carries_steps_too(spans: Any) -> None:

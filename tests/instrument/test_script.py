@@ -150,6 +150,50 @@ def test_pattern_that_fits_nothing_in_a_script_is_told(python: Run) -> None:
     assert "It has: load_orders, load_items, Loader.load, main." in done.stderr
 
 
+def test_a_command_that_is_called_like_its_module_is_recorded(python: Run, tmp_path: Path) -> None:
+    """As pip writes it: ``bin/orders`` imports ``main`` from ``orders``."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "orders").write_text(
+        "import sys\nfrom pathlib import Path\n"
+        "sys.path.insert(0, str(Path(__file__).parents[1]))\nfrom orders import main\nmain()\n"
+    )
+    (tmp_path / "orders.py").write_text("def load(): pass\ndef main(): load()\n")
+    done = python("bin/orders", steps=["orders:load"])
+    assert done.stderr == "step orders.load\n"
+    done = python("bin/orders", steps=["orders:lod"])
+    assert "No function of module orders fits 'lod'" in done.stderr
+    assert "It has: load, main." in done.stderr
+
+
+def test_a_module_that_imports_itself_is_recorded_twice_as_it_is_there_twice(python: Run, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.py").write_text(
+        "def load(): pass\nif __name__ == '__main__':\n    import pipeline\n    load()\n    pipeline.load()\n"
+    )
+    done = python("pipeline.py", steps=["pipeline:load"])
+    assert done.stderr == "step pipeline.load\n" * 2
+
+
+@pytest.mark.parametrize("arguments", [["-c", "def load(): pass"], ["folder"]], ids=["-c", "a folder"])
+def test_a_program_whose_functions_cannot_be_recorded_is_told(
+    python: Run, tmp_path: Path, arguments: list[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "__main__.py").write_text("def load(): pass\nload()\n")
+    done = python(*arguments, steps=["__main__:load"])
+    assert done.returncode == 0
+    assert done.stderr.startswith("Module __main__ was never loaded from a file of its own, so nothing of it was")
+
+
+def test_a_script_that_is_nested_too_deeply_to_be_changed_runs_all_the_same(python: Run, tmp_path: Path) -> None:
+    branches = "".join(f"elif value == {number}:\n    pass\n" for number in range(1500))
+    (tmp_path / "pipeline.py").write_text(
+        f"def load(): pass\nvalue = 0\nif value:\n    pass\n{branches}load()\nprint('done')\n"
+    )
+    done = python("pipeline.py", steps=["pipeline:load"])
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert "its code is nested too deeply" in done.stderr
+
+
 def test_script_in_a_spawned_process_is_recorded_too(python: Run, tmp_path: Path) -> None:
     (tmp_path / "pipeline.py").write_text(
         textwrap.dedent("""
