@@ -401,12 +401,12 @@ class Settlement:
         save_environments(writer, self._facts)
 
     def _write_lost_steps(self, rows: Sequence[ModelRun]) -> None:
-        """End the open model runs of lost runs, and open those again that were ended so and should not be.
+        """End the open model runs that went with their runs, and open those again that were ended so and did not.
 
         Of rows that were written otherwise just now, too: that they end with their run is no fact of theirs.
         """
-        lost = {id_: state for id_, state in self._runs.items() if state.is_lost}
-        was_lost = {id_ for id_, state in self._stored.items() if state.is_lost}
+        lost = {id_: state for id_, state in self._runs.items() if state.ends_open_steps}
+        was_lost = {id_ for id_, state in self._stored.items() if state.ends_open_steps}
         if not lost and not was_lost:
             return
         entered = {row.run_id for row in rows} | {run_id for _, run_id in self._moves.values()}

@@ -17,7 +17,9 @@ LOST: Final = "lost"
 """The stop reason; and, in ``RunState.derived``, what marks a run whose end is derived here."""
 REAPER: Final = "reaper"
 """The status source."""
-STEP_ERROR: Final = "Lost with its run: neither it nor its process was heard of again."
+STEP_ERROR: Final = "Lost with its run: its process has ended or was not heard of again, and nobody saw its end."
+_ENDS_OF_PROCESSES: Final = ("exit:", "signal:")
+"""How the stop reasons begin that say that a process ended."""
 
 
 def is_lost(run: Run) -> bool:
@@ -25,6 +27,15 @@ def is_lost(run: Run) -> bool:
     if run.status != "running" or run.lost_at is None:
         return False
     return run.heartbeat_at is None or run.heartbeat_at <= run.lost_at
+
+
+def ends_open_steps(run: Run) -> bool:
+    """Whether what is open in a run went with it: it counts as lost, or its process ended before its steps did.
+
+    A run with a key may go on in other processes.
+    """
+    reason = run.stop_reason or ""
+    return reason == LOST or (run.run_key is None and reason.startswith(_ENDS_OF_PROCESSES))
 
 
 def lost_run(run: Run, heard_at: int = 0) -> Run:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from otel_runs.mapping.losses import LOST, is_lost, lost_run, unlost_run
+from otel_runs.mapping.losses import LOST, ends_open_steps, is_lost, lost_run, unlost_run
 from otel_runs.mapping.merge import largest, merge_runs, signs_of_life
 from otel_runs.mapping.totals import Totals
 from otel_runs.records import TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES, ModelRun, Run, RunStatus
@@ -39,6 +39,11 @@ class RunState(NamedTuple):
     def is_lost(self) -> bool:
         """Whether the run is over only because it was not heard of again."""
         return LOST in self.derived
+
+    @property
+    def ends_open_steps(self) -> bool:
+        """Whether the model runs that are open in it ended with it, as far as is known."""
+        return self.ended and ends_open_steps(self.run)
 
     @property
     def is_placeholder(self) -> bool:

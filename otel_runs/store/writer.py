@@ -206,12 +206,13 @@ class Writer:
         return {row[0] for row in self._read(sql, (run_id,))}
 
     def lose_steps(self, run_ids: Mapping[str, int]) -> None:
-        """End the model runs that are open in lost runs: run id -> the run's presumed end."""
+        """End the model runs that are open in runs with which they went: run id -> the run's end."""
         sql = (
-            f"UPDATE model_runs SET status = 'failed', stop_reason = 'lost', error = {self._mark}, "
-            f"completed_at = {self._time} WHERE run_id = {self._mark} AND (status = 'running' OR {_LOST_STEP})"
+            f"UPDATE model_runs SET status = 'failed', stop_reason = 'lost', error = {self._mark}, completed_at = "
+            f"CASE WHEN started_at > {self._time} THEN started_at ELSE {self._time} END "
+            f"WHERE run_id = {self._mark} AND (status = 'running' OR {_LOST_STEP})"
         )
-        rows = [(STEP_ERROR, self._rows.time(at), id_) for id_, at in sorted(run_ids.items())]
+        rows = [(STEP_ERROR, time, time, id_) for id_, at in sorted(run_ids.items()) for time in (self._rows.time(at),)]
         self._bulk.run_many(self._connection, sql, rows)
 
     def revive_steps(self, run_ids: Iterable[str]) -> None:

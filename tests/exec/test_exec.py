@@ -112,6 +112,33 @@ def test_a_signal_to_the_whole_group_ends_program_and_steps_once(programs: Progr
     ]
 
 
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [("os._exit(3)", "exit:3"), ("os.kill(os.getpid(), signal.SIGKILL)", "signal:SIGKILL")],
+    ids=["_exit", "SIGKILL"],
+)
+def test_steps_that_are_open_when_the_program_is_gone_are_lost(programs: Programs, end: str, reason: str) -> None:
+    program = programs.write(
+        f"""
+        import os, signal, time
+        import otel_runs
+        from otel_runs import step
+
+        @step
+        def load():
+            otel_runs.configure().flush()
+            time.sleep(1)  # for the step's start to be stored
+            {end}
+
+        load()
+        """
+    )
+    programs.run(exec_line("--", sys.executable, str(program)))
+
+    assert the_run(programs)[1:3] == ("failed", reason)
+    assert programs.rows("SELECT name, status, stop_reason FROM model_runs") == [("load", "failed", "lost")]
+
+
 def test_a_program_that_ends_itself_on_a_signal_decides_the_code(programs: Programs) -> None:
     process = programs.start(
         exec_line("--", "sh", "-c", "trap 'exit 143' TERM; echo ready; while :; do sleep 0.1; done")

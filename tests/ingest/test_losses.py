@@ -117,8 +117,38 @@ def test_start_of_a_step_that_arrives_after_the_loss_is_lost_too_and_is_the_last
     save(database, [span(9, 0, open_=True)])
     late = stored_step(database, row_id(9))
     assert (ending(late), late["duration_ns"]) == (lost(9), None)  # it started after the last heartbeat
-    assert late["error"] == "Lost with its run: neither it nor its process was heard of again."
+    assert late["error"] == (
+        "Lost with its run: its process has ended or was not heard of again, and nobody saw its end."
+    )
     assert ending(stored_step(database, row_id(1))) == ending(stored_run(database, run_id())) == lost(9)
+
+
+@pytest.mark.parametrize("reason", ["exit:3", "signal:SIGKILL"])
+def test_steps_that_are_open_when_the_process_of_their_run_ends_are_lost_with_it(
+    database: Database, reason: str
+) -> None:
+    ended = span(0, end=50, attributes={key.STATUS: "failed", key.STOP_REASON: reason})
+    opened = span(1, 0, open_=True)
+    contents = []
+    for batches in ([[opened], [ended]], [[ended], [opened]], [[ended, opened]]):
+        empty(database)
+        save(database, *batches)
+        assert ending(stored_step(database, row_id(1))) == lost(50)
+        contents.append(contents_of(database))
+    assert contents[0] == contents[1] == contents[2]
+    save(database, [span(1, 0, end=60)])
+    assert stored_step(database, row_id(1))["status"] == "success"
+
+
+def test_a_step_that_starts_after_the_end_of_its_runs_process_is_lost_as_it_starts(database: Database) -> None:
+    save(database, [span(0, end=5, attributes={key.STOP_REASON: "exit:1"}), span(9, 0, open_=True)])
+    assert ending(stored_step(database, row_id(9))) == lost(9)
+
+
+def test_a_run_with_a_key_goes_on_though_one_of_its_processes_ended(database: Database) -> None:
+    part = {key.RUN_KEY: "nightly", key.KIND: "run"}
+    save(database, [span(0, end=5, attributes={**part, key.STOP_REASON: "exit:1"})], [span(1, 0, open_=True)])
+    assert stored_step(database, row_id(1))["status"] == "running"
 
 
 def test_end_of_a_step_that_arrives_after_the_loss_stands_and_the_run_stays_lost(database: Database) -> None:

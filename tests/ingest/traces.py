@@ -91,6 +91,7 @@ _FACTS = st.fixed_dictionaries(
         key.GEN_AI_OUTPUT_TOKENS: st.integers(0, 5),
         key.COST_USD: st.sampled_from([0.1, 0.2, 0.7]),
         key.STATUS: st.sampled_from(["skipped", "cancelled", "failed"]),
+        key.STOP_REASON: st.sampled_from(["exit:3", "signal:SIGKILL", "error"]),
         key.ATTEMPT: st.integers(1, 3),
         key.MODEL_PATH: st.sampled_from(["staging.orders", "marts.revenue"]),
         key.MODEL_TAGS: st.sampled_from([("daily",), ("hourly", "core")]),
