@@ -1,12 +1,14 @@
 """What outlives runs: models, what they depend on, and environments.
 
 The latest declaration stands as a whole (by start of the span, then by its id): tags that the code no longer names are
-gone. A span that names nothing but the model's path and kind is no declaration.
+gone. Of one span, what was told at its end counts, not what was told at its start. A span that names nothing but the
+model's path and kind is no declaration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from zlib import crc32
 
 from otel_runs.mapping.facts import Facts, model_from_path
 from otel_runs.records import Model, Run
@@ -24,7 +26,7 @@ class Mentions:
         """As a model that nobody declares: the kind that comes first in the alphabet, the earliest start."""
         self.declared: Model | None = None
         self.stamp = (0, "")
-        """Start and row id of the latest declaration."""
+        """Of the latest declaration: the span's start; its row id, whether it has ended, and a mark of what it says."""
 
     def add(self, kind: str, started_at: int) -> None:
         """One more span uses the model, or depends on it."""
@@ -33,10 +35,13 @@ class Mentions:
             created = min(started_at, state.created_at)
             self.state = StoredModel(min(kind, state.kind), created, created, "")
 
-    def declare(self, model: Model, started_at: int, row_id: str) -> None:
+    def declare(self, model: Model, started_at: int, row_id: str, *, has_ended: bool) -> None:
         """A span declares the model."""
-        if (started_at, row_id) > self.stamp:
-            self.stamp, self.declared = (started_at, row_id), model
+        # Of a span that comes twice, taken out of it on one way what it says on the other, one must be the later.
+        mark = crc32(repr(model).encode("utf-8", "surrogatepass"))
+        stamp = (started_at, f"{row_id} {has_ended:d} {mark:08x}")
+        if stamp > self.stamp:
+            self.stamp, self.declared = stamp, model
 
     def settled(self, known: StoredModel) -> tuple[StoredModel, Model | None]:
         """What the model's row shall say, and the declaration that it takes over, if it does.
@@ -45,10 +50,8 @@ class Mentions:
             known: what decides about the row as it is.
         """
         created = min(known.created_at, self.state.created_at)
-        declares = self.declared is not None
-        if declares and (not known.declared_by or self.stamp > (known.updated_at, known.declared_by)):
-            kind = known.kind if self.declared is None else self.declared.kind
-            return StoredModel(kind, created, *self.stamp), self.declared
+        if self.declared is not None and (not known.declared_by or self.stamp > (known.updated_at, known.declared_by)):
+            return StoredModel(self.declared.kind, created, *self.stamp), self.declared
         if known.declared_by:
             return known._replace(created_at=created), None
         return StoredModel(min(known.kind, self.state.kind), created, created, ""), None
@@ -71,7 +74,8 @@ def mentions_of(facts: Iterable[Facts]) -> dict[str, Mentions]:
         if model is not None:
             mentions = mention(model, each.started_at)
             if each.declares:
-                mentions.declare(model, each.started_at, each.node_id)
+                has_ended = each.model_run is not None and each.model_run.completed_at is not None
+                mentions.declare(model, each.started_at, each.node_id, has_ended=has_ended)
                 for path in model.depends_on or ():
                     mention(model_from_path(path), each.started_at)
     return found
@@ -119,26 +123,35 @@ def save_environments(writer: Writer, facts: Iterable[Facts]) -> None:
             runs_in.setdefault(each.run.environment, []).append(each.run)
     if not runs_in:
         return
-    stored = writer.find_environments(sorted(runs_in), lock=True)
+    stored = _locked_environments(writer, {name: min(run.started_at for run in runs) for name, runs in runs_in.items()})
     changed: dict[str, tuple[str | None, StoredEnvironment]] = {}
     touched: dict[str, int] = {}
     for name, runs in runs_in.items():
-        known = stored.get(name)
-        first = min(run.started_at for run in runs)
-        created = first if known is None else min(first, known.created_at)
+        known = stored[name]
+        created = min(known.created_at, *(run.started_at for run in runs))
         telling = [run for run in runs if run.code_ref is not None]
         latest = max(telling, key=_stamp, default=None)
         if latest is not None:
             _, by = _stamp(latest)
-            if known is None or not known.declared_by or _stamp(latest) > (known.updated_at, known.declared_by):
+            if not known.declared_by or _stamp(latest) > (known.updated_at, known.declared_by):
                 changed[name] = (latest.code_ref, StoredEnvironment(created, latest.started_at, by))
                 continue
-        if known is None or (created != known.created_at and not known.declared_by):
+        if created != known.created_at and not known.declared_by:
             changed[name] = (None, StoredEnvironment(created, created, ""))
         elif created != known.created_at:
             touched[name] = created
     writer.save_environments(changed)
     writer.touch_environments(touched)
+
+
+def _locked_environments(writer: Writer, first_seen: Mapping[str, int]) -> dict[str, StoredEnvironment]:
+    """The environments, made where they are missing: only what exists can be locked."""
+    stored = writer.find_environments(sorted(first_seen), lock=True)
+    missing = sorted(first_seen.keys() - stored.keys())
+    if missing:
+        writer.insert_environments({name: first_seen[name] for name in missing})
+        stored |= writer.find_environments(missing, lock=True)  # another writer may have been faster
+    return stored
 
 
 def _stamp(run: Run) -> tuple[int, str]:

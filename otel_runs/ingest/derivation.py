@@ -77,7 +77,8 @@ class Derivation:
         ended = [run_id for run_id in sorted(touched) if self._runs[run_id].ended]
         self._find_nested(ended)
         self._load(ended, traces, rows, moves)
-        self._runs.update((run_id, self._added_up(run_id)) for run_id in ended)
+        self._add_up(ended)
+        self._runs.update((run_id, self._sums[run_id]) for run_id in ended)
         return {run_id: self._runs[run_id] for run_id in touched}
 
     def _with_surrounding(self, run_ids: Iterable[str]) -> set[str]:
@@ -113,7 +114,7 @@ class Derivation:
 
     def _load(self, ended: Iterable[str], traces: Sequence[TraceBatch], rows: Sequence[ModelRun], moves: Moves) -> None:
         """Gather the rows of the runs: what is stored, as it will be after this batch, and what has arrived."""
-        wanted = {each for run_id in ended for each in self._with_nested(run_id)}
+        wanted = self._with_nested(ended)
         # A row that has just moved into one of them is still stored where it was.
         stored = (wanted & self._stored) | {old for old, new in moves.values() if new in wanted}
         found: dict[str, Usage | ModelRun] = {}
@@ -165,22 +166,39 @@ class Derivation:
             trace.grow_tree()
         return found
 
-    def _added_up(self, run_id: str) -> RunState:
-        """A run with its totals, ended or not; nested ones first."""
-        if run_id not in self._sums:
-            state = self._runs[run_id]
-            self._sums[run_id] = state  # a forged circle of runs ends here
-            rows = self._rows[run_id]
-            nested = [self._added_up(inner).run for inner in self._inside.get(run_id, ())]
-            inside = [usage_of_run(inner, self._parents.get(inner.id)) for inner in nested]
-            totals = totals_of([*rows, *inside], self._roots)
-            heard = [self._heard[row.id] for row in rows] + [_heard_at(run) for run in nested] if state.is_lost else []
-            self._sums[run_id] = with_totals(state, totals, len(rows), max(heard, default=0))
-        return self._sums[run_id]
+    def _add_up(self, run_ids: Iterable[str]) -> None:
+        """Add up runs, and first those nested in them, ended or not.
 
-    def _with_nested(self, run_id: str) -> list[str]:
-        found = [run_id]
-        for each in found:
+        Not by recursion: a chain of runs, each nested in the one before, may be longer than Python's stack.
+        """
+        waiting = list(run_ids)
+        added: set[str] = set()
+        while waiting:
+            run_id = waiting[-1]
+            if run_id not in self._sums:
+                self._sums[run_id] = self._runs[run_id]  # a forged circle of runs ends here
+                waiting += [inner for inner in reversed(self._inside.get(run_id, ())) if inner not in self._sums]
+                continue
+            waiting.pop()
+            if run_id not in added:
+                added.add(run_id)
+                self._sums[run_id] = self._added_up(run_id)
+
+    def _added_up(self, run_id: str) -> RunState:
+        """A run with its totals; what is nested in it is added up."""
+        state, rows = self._runs[run_id], self._rows[run_id]
+        nested = [self._sums[inner].run for inner in self._inside.get(run_id, ())]
+        inside = [usage_of_run(inner, self._parents.get(inner.id)) for inner in nested]
+        totals = totals_of([*rows, *inside], self._roots)
+        heard = [self._heard[row.id] for row in rows] + [_heard_at(run) for run in nested] if state.is_lost else []
+        return with_totals(state, totals, len(rows), max(heard, default=0))
+
+    def _with_nested(self, run_ids: Iterable[str]) -> set[str]:
+        found = set(run_ids)
+        waiting = list(found)
+        while waiting:
             # get, lest an empty list be kept for each run: what is kept is looked through for garbage.
-            found += [inner for inner in self._inside.get(each, ()) if inner not in found]
+            inner = [each for each in self._inside.get(waiting.pop(), ()) if each not in found]
+            found.update(inner)
+            waiting += inner
         return found

@@ -257,7 +257,8 @@ class Settlement:
             self._see(trace, run_id)
         for run_id, around in trace.around.items():
             self._nest(run_id, around)
-        circles = [run_id for run_id in trace.around if self._depth(self._runs[run_id]) >= len(self._runs)]
+        depths = self._depths() if trace.around else {}
+        circles = [run_id for run_id in trace.around if depths[run_id] >= len(self._runs)]
         for run_id in circles:
             self._nest(run_id, trace.home)  # forged: no run is in itself
             referred.add(trace.home)
@@ -363,6 +364,8 @@ class Settlement:
             and run_id in self._runs
             and self._runs[run_id].run.parent_run_id != stored.run.parent_run_id
         }
+        # A row of the batch may have left a run, too: it was stored where its parents said before they were known.
+        left.update(self._stored_rows[row.id].run_id for row in rows if row.id in self._stored_rows)
         others = left | {loss.run_id for loss in self._losses}
         self._runs.update(derivation.derive(self._traces, rows, self._moves, others))
 
@@ -379,7 +382,8 @@ class Settlement:
         """
         self._writer = writer
         rows = self._rows
-        ordered = sorted(self._runs.items(), key=lambda item: (self._depth(item[1]), item[0]))
+        depths = self._depths()
+        ordered = sorted(self._runs.items(), key=lambda item: (depths[item[0]], item[0]))
         new = [state for id_, state in ordered if id_ not in self._stored]
         changed = [state for id_, state in ordered if self._stored.get(id_, state) != state]
         self._insert(new)
@@ -420,14 +424,26 @@ class Settlement:
         left = {after for before, after in self._moves.values() if before in was_lost}
         self._writer.revive_steps((was_lost | left) - lost.keys())
 
-    def _depth(self, state: RunState) -> int:
-        """How many runs are around a run: a row must stand before those that refer to it."""
-        depth = 0
-        around = state.run.parent_run_id
-        while around is not None and around in self._runs and depth < len(self._runs):
-            depth += 1
-            around = self._runs[around].run.parent_run_id
-        return depth
+    def _depths(self) -> dict[str, int]:
+        """How many runs are around each run, for a row must stand before those that refer to it.
+
+        Around a run that is in a circle, or inside one that is, as many as there are.
+        """
+        depths: dict[str, int] = {}
+        for run_id in self._runs:
+            chain: dict[str, None] = {}
+            around: str | None = run_id
+            while around is not None and around in self._runs and around not in depths and around not in chain:
+                chain[around] = None
+                around = self._runs[around].run.parent_run_id
+            if around is not None and around in chain:
+                depths.update(dict.fromkeys(chain, len(self._runs)))
+                continue
+            depth = -1 if around is None or around not in depths else depths[around]
+            for each in reversed(chain):
+                depth = min(depth + 1, len(self._runs))
+                depths[each] = depth
+        return depths
 
     def _insert(self, states: list[RunState]) -> None:
         if states and self._writer.insert_runs(states) != len(states):

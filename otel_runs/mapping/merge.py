@@ -3,7 +3,8 @@
 A span is told at most twice in different words: when it starts and when it ends; the end wins, and what only the start
 said is kept. Everything else is the same span delivered again, perhaps on another way, where something was taken out of
 it. What such records, of equal weight, tell is put together column by column, so that two databases agree however often
-and in whatever order they came.
+and in whatever order they came. (They may not agree on a column that a start tells, one end leaves out and another end
+tells otherwise: no record remembers which of its values came from the start.)
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from itertools import compress
 from typing import Any
 
 from otel_runs.mapping.losses import LOST, REAPER
-from otel_runs.records import TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES, ModelRun, Run
+from otel_runs.records import DEFAULT_ENVIRONMENT, TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES, ModelRun, Run
 
 Record = Run | ModelRun
 
@@ -23,7 +24,15 @@ def merge_runs(one: Run, other: Run) -> Run:
     if one == other:
         return one
     merged = Run._make(_merged(one, other, _run_weight(one), _run_weight(other), _RUN_ENDING))
-    return merged._replace(**signs_of_life(one, other))
+    environment = stated_environment(merged.environment, one.environment, other.environment)
+    return merged._replace(environment=environment, **signs_of_life(one, other))
+
+
+def stated_environment(chosen: str, one: str, other: str) -> str:
+    """An environment chosen from two; the default, which stands where nothing is said, gives way to the other."""
+    if chosen != DEFAULT_ENVIRONMENT:
+        return chosen
+    return other if one == DEFAULT_ENVIRONMENT else one
 
 
 def signs_of_life(one: Run, other: Run) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from otel_runs.mapping.losses import LOST, ends_open_steps, is_lost, lost_run, unlost_run
-from otel_runs.mapping.merge import largest, merge_runs, signs_of_life
+from otel_runs.mapping.merge import largest, merge_runs, signs_of_life, stated_environment
 from otel_runs.mapping.totals import Totals
 from otel_runs.records import TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES, ModelRun, Run, RunStatus
 
@@ -230,6 +230,7 @@ def keyed_part(state: RunState | None, stated: Run) -> RunState:
         blank = {name: default for name, default in Run._field_defaults.items() if name not in kept}
         return RunState(stated._replace(**blank), NOTHING_DERIVED, state.loose if state else False)
     merged: dict[str, Any] = {name: largest(getattr(state.run, name), getattr(stated, name)) for name in _SHARED}
+    merged["environment"] = stated_environment(merged["environment"], state.run.environment, stated.environment)
     return state._replace(run=state.run._replace(**merged, **signs_of_life(state.run, stated)))
 
 

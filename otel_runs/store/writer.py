@@ -311,14 +311,14 @@ class Writer:
             for row in self._read(sql, self._bulk.ids(names))
         }
 
+    def insert_environments(self, first_seen: Mapping[str, int]) -> None:
+        """Insert environments that do not exist yet, of which no commit is known; those that do are left alone."""
+        rows = self._environments({name: (None, StoredEnvironment(at, at, "")) for name, at in first_seen.items()})
+        self._bulk.insert_new(self._connection, environments, rows)
+
     def save_environments(self, found: Mapping[str, tuple[str | None, StoredEnvironment]]) -> None:
-        """Write environments, new or known. Name -> commit and what decided."""
-        time = self._rows.time
-        rows = [
-            (name, commit_ref, time(stored.created_at), time(stored.updated_at), stored.declared_by)
-            for name, (commit_ref, stored) in sorted(found.items())
-        ]
-        self._bulk.save(self._connection, environments, rows)
+        """Write environments that are known. Name -> commit and what decided."""
+        self._bulk.save(self._connection, environments, self._environments(found))
 
     def touch_environments(self, created: Mapping[str, int]) -> None:
         """Write when environments were first seen."""
@@ -347,6 +347,13 @@ class Writer:
             time(stored.updated_at),
             stored.declared_by,
         )
+
+    def _environments(self, found: Mapping[str, tuple[str | None, StoredEnvironment]]) -> list[tuple[object, ...]]:
+        time = self._rows.time
+        return [
+            (name, commit_ref, time(stored.created_at), time(stored.updated_at), stored.declared_by)
+            for name, (commit_ref, stored) in sorted(found.items())
+        ]
 
     def _of_traces(self, columns: str, table: str, trace_ids: Sequence[str]) -> list[Any]:
         return [

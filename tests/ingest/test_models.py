@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import pytest
 
 from otel_runs import attributes as key
 from otel_runs.ids import model_id_from_path
+from otel_runs.ingest import Ingest
+from otel_runs.ingest.declarations import save_environments
+from otel_runs.mapping.facts import facts_from_span
 from otel_runs.spans.span import Resource, Span
 from otel_runs.store import tables
-from otel_runs.store.engine import Database
+from otel_runs.store.engine import Database, open_database
+from otel_runs.store.writer import Writer
 from otel_runs.units import time_from_ns
 from tests.ingest.stored import Row, in_every_order, rows_of, save, stored_model, stored_step
 from tests.ingest.traces import SECOND, START, row_id, span
@@ -105,6 +113,37 @@ def test_declaration_that_arrives_again_changes_nothing(database: Database) -> N
     before = rows_of(database, tables.models)
     save(database, [old], [new, old])
     assert rows_of(database, tables.models) == before
+
+
+def test_of_one_span_the_declaration_of_its_end_stands_in_any_order(database: Database) -> None:
+    """What a step says of its model while it runs is not in what was told of its start."""
+    ended = declaration(1, 5, model_owner="ada", model_content_hash="sha256:2", model_depends_on=("raw.orders",))
+    started = declaration(1, 5, model_owner="ada", model_content_hash="sha256:1")._replace(end_ns=None)
+    for _ in in_every_order(database, [started], [ended]):
+        assert stored_model(database, PATH)["content_hash"] == "sha256:2"
+        assert parents(database) == {model_id_from_path("raw.orders")}
+
+
+def test_of_one_span_that_declares_otherwise_on_two_ways_one_stands_in_any_order(database: Database) -> None:
+    whole = declaration(1, 5, model_owner="ada", model_tags=("daily",))
+    stripped = declaration(1, 5, model_owner="ada")
+    tags = [stored_model(database, PATH)["tags"] for _ in in_every_order(database, [whole], [stripped])]
+    assert tags[0] == tags[1]
+
+
+@pytest.mark.parametrize(("first", "second"), [(3, 9), (9, 3)], ids=["the later run waits", "the earlier run waits"])
+def test_two_runs_that_make_an_environment_at_once_leave_it_as_one_after_the_other(
+    database: Database, database_url_for_test: str, first: int, second: int
+) -> None:
+    commits = {3: "a" * 40, 9: "b" * 40}
+    with open_database(database_url_for_test) as other, ThreadPoolExecutor(1) as pool:
+        with database.write() as connection:
+            save_environments(Writer(connection), [facts_from_span(in_prod(0, first, commits[first]))])
+            waiting = pool.submit(Ingest(other).save, [in_prod(1, second, commits[second])])
+            time.sleep(0.3)  # long enough to meet; if it is not, the test asks for less, and passes
+        waiting.result(60)
+    prod = environment(database, "prod")
+    assert (prod["commit_ref"], prod["created_at"], prod["updated_at"]) == ("b" * 40, at(3), at(9))
 
 
 def in_prod(number: int, start: int, revision: str | None = None) -> Span:

@@ -7,7 +7,7 @@ from otel_runs.ids import run_id_from_key
 from otel_runs.spans.span import Resource, Span
 from otel_runs.store.engine import Database
 from otel_runs.units import time_from_ns
-from tests.ingest.contents import contents_of
+from tests.ingest.contents import contents_of, empty
 from tests.ingest.stored import in_every_order, save, stored_run, stored_runs, stored_step, stored_steps
 from tests.ingest.traces import SECOND, START, row_id, run_id, span
 
@@ -213,3 +213,26 @@ def test_run_that_everything_turned_out_to_be_elsewhere_of_is_hidden_until_somet
         root = stored_run(database, run_id())
         assert (root["deleted_at"], root["status"]) == (None, "running")
         assert root["started_at"] == time_from_ns(START + 3 * SECOND)
+
+
+def test_a_row_that_comes_again_with_what_moves_it_leaves_nothing_in_the_run_it_was_in(database: Database) -> None:
+    keyed, below = span(1, 0, attributes={key.RUN_KEY: "nightly"}), span(2, 1, status="ERROR")
+    rest = [span(0), nested(3, 0)]
+    save(database, [*rest, keyed, below])
+    at_once = contents_of(database)
+    empty(database)
+    save(database, [*rest, below], [keyed, below])
+    assert contents_of(database) == at_once
+    assert (stored_run(database, run_id())["status"], stored_run(database, run_id())["steps"]) == ("completed", 0)
+
+
+def test_a_chain_of_runs_that_is_longer_than_pythons_stack_is_stored_and_added_up(database: Database) -> None:
+    """A job that starts the next one, and hands the trace on."""
+    length = 1_500
+    chain = [span(0), *(nested(number, number - 1) for number in range(1, length))]
+    last = span(length, length - 1, attributes={key.ROWS_OUT: 7}, status="ERROR")
+    save(database, chain, [last])
+    runs = stored_runs(database)
+    assert len(runs) == length
+    assert {run["rows_out"] for run in runs.values()} == {7}
+    assert {run["status"] for run in runs.values()} == {"degraded"}

@@ -166,6 +166,12 @@ def test_what_only_the_start_said_is_kept() -> None:
         )
 
 
+def test_an_environment_that_is_stated_wins_over_one_that_is_not() -> None:
+    started = _run(span(0, open_=True))._replace(environment="acceptance")
+    for one, other in ((_ended(), started), (_ended()._replace(environment="acceptance"), _ended())):
+        assert merge_runs(one, other).environment == merge_runs(other, one).environment == "acceptance"
+
+
 @st.composite
 def signs(draw: st.DrawFn) -> list[Run]:
     """What is heard of one run while it lives, what is said of it when it is not, and perhaps its end."""
