@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_runs.ids import row_id_from_span, run_id_from_trace
@@ -26,11 +28,13 @@ class Traces:
 
     Args:
         count: how many. No two traces of one process of the tests have the same id, because they share a Jaeger.
+        prompt: characters of text that each span carries, as those of language models do.
     """
 
     _made = 0
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, prompt: int = 0) -> None:
+        self._prompt = "".join(random.Random(count).choices("abcdefghijklmnopqrstuvwxyz ", k=prompt))
         self.numbers = range(Traces._made + 1, Traces._made + count + 1)
         Traces._made += count
 
@@ -40,7 +44,7 @@ class Traces:
         Args:
             of: traces in each.
         """
-        return [_request(self.numbers[at : at + of]) for at in range(0, len(self.numbers), of)]
+        return [_request(self.numbers[at : at + of], self._prompt) for at in range(0, len(self.numbers), of)]
 
     def ids(self) -> list[str]:
         """Trace ids, in hexadecimal."""
@@ -60,20 +64,22 @@ def failed(number: int) -> bool:
     return number % 10 == 0
 
 
-def _request(numbers: Sequence[int]) -> bytes:
+def _request(numbers: Sequence[int], prompt: str) -> bytes:
     request = ExportTraceServiceRequest()
     resource = request.resource_spans.add()
     resource.resource.attributes.add(key="service.name").value.string_value = "flood"
     scope = resource.scope_spans.add()
-    scope.spans.extend(span for number in numbers for span in _trace(number))
+    scope.spans.extend(span for number in numbers for span in _trace(number, prompt))
     return bytes(request.SerializeToString())
 
 
-def _trace(number: int) -> Iterator[Span]:
+def _trace(number: int, prompt: str) -> Iterator[Span]:
     for at in range(SPANS_A_TRACE):
         start = _START + number * 1_000_000_000 + at * 1_000_000
         in_error = at == 0 and failed(number)
+        text = KeyValue(key="gen_ai.prompt", value=AnyValue(string_value=prompt))
         yield Span(
+            attributes=[text] if prompt else [],
             trace_id=_trace_id(number),
             span_id=_span_id(at),
             parent_span_id=_span_id(0) if at else b"",

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from tests.collector.conftest import StartCollector
-from tests.collector.history import wait_for_all
+from tests.collector.history import ids_in, wait_for_all
 from tests.collector.spans import SPANS_A_TRACE, Sending, Traces
 from tests.servers.collector import Collector
 from tests.servers.jaeger import Jaeger
@@ -73,6 +73,18 @@ def test_every_trace_lies_in_one_partition(
     partitions = kafka.keys_of(environ["KAFKA_TRACES_TOPIC"])
     assert len([keys for keys in partitions if keys]) > 1
     assert sorted(key for keys in partitions for key in keys) == sorted(traces.ids())
+
+
+def test_a_trace_that_is_larger_than_a_message_takes_nothing_with_it(
+    start_collector: StartCollector, environ: dict[str, str], serve: Serve
+) -> None:
+    collector = start_collector("kafka.yaml", environ=environ)
+    large, others = Traces(2, prompt=30_000), Traces(20)
+    requests = [request for pair in zip(large.requests(of=1), others.requests(of=10), strict=True) for request in pair]
+    Sending(collector.http, requests, seconds=SECONDS).finish()
+
+    wanted = large.run_ids() | others.run_ids(), large.step_ids() | others.step_ids()
+    wait_until(lambda: ids_in(serve.database) == wanted, what="every span of both")
 
 
 def test_what_otel_runs_cannot_take_now_is_not_marked_as_read_while_jaeger_has_it(

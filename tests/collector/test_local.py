@@ -279,3 +279,48 @@ def test_redacted_prompts_reach_nobody_while_tokens_do(
     tags = tags_of(spans)
     assert tags["gen_ai.usage.input_tokens"] == {12}
     assert (run["input_tokens"], run["output_tokens"]) == (12, 7)
+
+
+PROMPTS = (
+    *("gen_ai.prompt", "gen_ai.completion.0.content", "gen_ai.output.messages", "gen_ai.system_instructions"),
+    *("gen_ai.tool.definitions", "gen_ai.tool.call.arguments"),
+    *("input.value", "output.value", "llm.input_messages.0.message.content", "llm.prompts.0", "llm.tools.0"),
+    *("retrieval.documents.0.document.content", "embedding.embeddings.0.embedding.text", "tool.parameters"),
+    *("traceloop.entity.input", "traceloop.entity.output", "langfuse.observation.input", "langfuse.trace.output"),
+    *("ai.prompt", "ai.prompt.messages", "ai.response.text", "ai.toolCall.args", "ai.response.object"),
+    *("mlflow.spanInputs", "mlflow.spanOutputs", "mlflow.chat.messages", "all_messages_events", "tool_response"),
+)
+NO_PROMPTS = (
+    "llm.token_count.prompt",
+    "ai.usage.promptTokens",
+    "gen_ai.usage.input_tokens",
+    "llm.model_name",
+    "ai.model.id",
+)
+
+
+def test_prompts_of_other_tools_reach_nobody_either(
+    programs: Programs, start_collector: StartCollector, serve: Serve, jaeger: Jaeger
+) -> None:
+    collector = start_collector(
+        "local.yaml", *ADDED, environ={"RUNS_OTLP_GRPC": serve.grpc, "JAEGER_OTLP_GRPC": jaeger.grpc}
+    )
+    attributes = dict.fromkeys(PROMPTS, "what a customer wrote") | dict.fromkeys(NO_PROMPTS, "stays")
+    done = programs.python(
+        f"""
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter()))
+        with provider.get_tracer("t").start_as_current_span("chat", attributes={attributes!r}) as span:
+            print(format(span.get_span_context().trace_id, "032x"))
+        """,
+        environ={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.http},
+    )
+    collector.pause()
+
+    tags = tags_of(jaeger.spans_of(done.stdout.strip()))
+    assert {name for name, values in tags.items() if "what a customer wrote" in values} == set()
+    assert set(NO_PROMPTS) <= tags.keys()

@@ -79,6 +79,24 @@ def test_jaeger_that_is_away_and_its_full_queue_hold_up_no_pipeline(
     wait_for_all((serve if config == "local.yaml" else guarded).database, traces, seconds=60)
 
 
+@pytest.mark.parametrize(
+    ("config", "prompt"), [("local.yaml", 12_000), ("production.yaml", 6_000)], ids=["local.yaml", "production.yaml"]
+)
+def test_spans_that_carry_prompts_are_sent_in_pieces_that_otel_runs_takes(
+    config: str, prompt: int, start_collector: StartCollector, start_serve: StartServe
+) -> None:
+    """While otel-runs is away a backlog forms; its batches must not be larger than a request may be."""
+    serve = start_serve(guarded=config == "production.yaml")
+    environ = environ_of_production(serve, f"127.0.0.1:{free_port()}") if config == "production.yaml" else {}
+    collector = start_collector(config, environ=environ | {"RUNS_OTLP_GRPC": serve.grpc})
+    serve.kill()
+    traces = Traces(6_000 * 6_000 // prompt // SPANS_A_TRACE, prompt=prompt)
+    Sending(collector.http, traces.requests(of=2), seconds=60).finish()
+    serve.start()
+
+    wait_for_all(serve.database, traces, seconds=60)
+
+
 def test_wrong_token_stores_nothing_and_is_told_in_the_collectors_log(
     start_production: StartProduction, guarded: Serve
 ) -> None:
