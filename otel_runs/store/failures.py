@@ -17,9 +17,10 @@ from otel_runs.store.location import shown
 
 SQLITE_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
-# Deadlock, serialization failure, unique violation (two writers insert the same key at once), lost connection.
+# Deadlock, serialization failure, unique violation (two writers insert the same key at once).
 _RETRIED_STATES: Final = frozenset({"40P01", "40001", "23505"})
-_CONNECTION_STATES: Final = ("08", "57P")
+# The connection is lost, or was not made because there are too many.
+_CONNECTION_STATES: Final = ("08", "57P", "25P03", "25P04", "53300")
 
 
 class _Failure(NamedTuple):
@@ -65,6 +66,16 @@ _SQLITE_FAILURES[sqlite3.SQLITE_PERM] = _SQLITE_FAILURES[sqlite3.SQLITE_READONLY
 _SQLITE_FAILURES[sqlite3.SQLITE_AUTH] = _SQLITE_FAILURES[sqlite3.SQLITE_READONLY]
 
 _UNREACHABLE: Final = _Failure(StoreUnavailableError, "cannot be reached; check that the server runs and try again")
+_CUT_OFF: Final = _Failure(
+    StoreUnavailableError,
+    "ended a transaction that took longer than it allows; try again, or raise the limit for this user"
+    " (idle_in_transaction_session_timeout, transaction_timeout)",
+)
+_CROWDED: Final = _Failure(
+    StoreUnavailableError,
+    "has too many connections; try again, or let it, this user or this database have more (max_connections,"
+    " CONNECTION LIMIT)",
+)
 _REFUSED: Final = _Failure(StoreAccessError, "refuses this user; check name, password and permissions")
 _UNKNOWN_TABLES: Final = _Failure(SchemaError, "lacks a table or column; run: otel-runs db check")
 _BAD_OPTION: Final = _Failure(StoreAccessError, "refuses an option; correct ?options= in the URL")
@@ -78,10 +89,13 @@ _POSTGRESQL_FAILURES: Final[dict[str, _Failure]] = {
     "28": _REFUSED,
     "42501": _REFUSED,
     "3D000": _Failure(StoreAccessError, "does not exist; create it (createdb) or correct the URL"),
+    "25P03": _CUT_OFF,
+    "25P04": _CUT_OFF,
     "25006": _Failure(StoreAccessError, "is read-only; name the primary server"),
     "42P01": _UNKNOWN_TABLES,
     "42703": _UNKNOWN_TABLES,
     "3F000": _NO_SCHEMA,
+    "53300": _CROWDED,
     "53": _OVERLOADED,
     "40": _OVERLOADED,
     "55P03": _OVERLOADED,
@@ -92,6 +106,11 @@ _POSTGRESQL_FAILURES: Final[dict[str, _Failure]] = {
 }
 # While a connection is made libpq gives no state, only the server's sentence.
 _CONNECT_FAILURES: Final = (
+    # Before those that name a role: 'too many connections for role "ada"'.
+    ("too many connections", _CROWDED),
+    ("too many clients already", _CROWDED),
+    ("remaining connection slots are reserved", _CROWDED),
+    ("no more connections allowed", _CROWDED),  # PgBouncer
     ('role "', _REFUSED),
     ("invalid value for parameter", _BAD_OPTION),
     ("unrecognized configuration parameter", _BAD_OPTION),
@@ -150,7 +169,7 @@ def postgresql_transient(error: BaseException) -> bool:
     state = _sqlstate(error)
     if state is None:
         # No state: the connection broke or was not made, and it was not a refusal.
-        return _failure_of(error) is _UNREACHABLE
+        return _failure_of(error) in {_UNREACHABLE, _CROWDED}
     return state in _RETRIED_STATES or state.startswith(_CONNECTION_STATES)
 
 
@@ -159,9 +178,10 @@ def _from_driver(error: BaseException) -> bool:
 
 
 def _from_psycopg(error: BaseException) -> bool:
-    # psycopg is an extra; an error of its can only come where it has been imported.
+    # psycopg is an extra; an error of its can only come where it has been imported. NotImplementedError is what it
+    # raises of a value that it cannot read, such as a time in another DateStyle than ISO.
     psycopg: Any = sys.modules.get("psycopg")
-    return psycopg is not None and isinstance(error, psycopg.Error)
+    return psycopg is not None and isinstance(error, psycopg.Error | NotImplementedError)
 
 
 def _sqlstate(error: BaseException) -> str | None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from otel_runs.errors import SchemaError, StoreAccessError, StoreError, StoreUna
 from otel_runs.store.dialects import dialect_named
 from otel_runs.store.engine import Database, open_database
 from tests.conftest import NewPostgresUrl
+from tests.servers.postgres import PostgresServer
 from tests.store.samples import insert_run
+from tests.waiting import wait_until
 
 
 def test_errors_that_are_not_the_drivers_pass_unchanged(database: Database) -> None:
@@ -274,3 +277,45 @@ def test_connection_lost_in_a_transaction_is_unavailable_and_worth_another_try(
         assert database.dialect.transient(caught.value)
         with database.write() as connection:
             insert_run(connection, "a")
+
+
+@pytest.mark.parametrize("limit", ["idle_in_transaction_session_timeout", "transaction_timeout"])
+def test_transaction_that_the_server_ended_for_its_length_is_worth_another_try(
+    server_url: Callable[[str], str], limit: str
+) -> None:
+    server = server_url("postgres18")
+    limited = make_url(server).update_query_dict({"options": f"-csearch_path={limit}"})
+    with open_database(limited) as database, psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as other:
+        with pytest.raises(StoreUnavailableError, match="took longer than it allows") as caught, database.write() as c:
+            insert_run(c, "a")
+            c.exec_driver_sql(f"SET {limit} = 50")
+            backend = _driver_of(c).info.backend_pid
+            alive = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+            wait_until(lambda: not other.execute(alive, (backend,)).fetchall())
+            insert_run(c, "b")
+        assert database.dialect.transient(caught.value)
+        with database.write() as connection:
+            insert_run(connection, "a")
+
+
+def test_too_many_connections_of_a_role_are_told_as_such_and_worth_another_try(
+    server_url: Callable[[str], str], role: Callable[[str, str], str]
+) -> None:
+    limited = role("limited", "x")
+    with open_database(server_url("postgres18")) as other, other.write() as connection:
+        connection.exec_driver_sql("ALTER ROLE limited CONNECTION LIMIT 0")
+    with pytest.raises(StoreUnavailableError, match=r'has too many connections; .*for role "limited"') as caught:
+        open_database(limited)
+    assert dialect_named("postgresql").transient(caught.value)
+
+
+def test_too_many_connections_of_the_server_are_told_as_such_and_worth_another_try(
+    own_postgres: PostgresServer,
+) -> None:
+    with ExitStack() as taken:
+        with suppress(psycopg.OperationalError):
+            while True:
+                taken.enter_context(closing(psycopg.connect(own_postgres.url.replace("+psycopg", ""))))
+        with pytest.raises(StoreUnavailableError, match="has too many connections; try again") as caught:
+            open_database(own_postgres.url)
+    assert dialect_named("postgresql").transient(caught.value)
