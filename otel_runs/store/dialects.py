@@ -153,17 +153,18 @@ class Postgresql(Dialect):
         """The first entry of ``search_path``, even if it does not exist.
 
         ``current_schema()`` would skip a schema that does not exist and name the next one: the tables of a tenant whose
-        schema is missing would end up in ``public``. A path that begins with ``"$user"`` is the server's default and
-        means the first that exists.
+        schema is missing would end up in ``public``. A path that begins with ``$user``, quoted or not, is the server's
+        default and means the first that exists.
         """
         path, current = connection.exec_driver_sql("SELECT current_setting('search_path'), current_schema()").one()
         entry = _SEARCH_PATH_ENTRY.match(path)
-        if entry is None or entry[1] == "$user":
+        name = None if entry is None else _entry_name(entry)
+        if name in {None, "$user"}:
             if current is None:
                 msg = f"search_path {path!r} names no schema that exists; name one: ?options=-csearch_path%3Dteam_a"
                 raise SchemaError(msg)
             return str(current)
-        return entry[1].replace('""', '"') if entry[1] is not None else entry[2].lower()
+        return name
 
     def schema_exists(self, connection: Connection) -> bool:
         """Ask the catalogue."""
@@ -216,6 +217,12 @@ class Postgresql(Dialect):
     def free_to_migrate(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002  as Dialect
         """Nothing: tables are altered in place."""
         return nullcontext()
+
+
+def _entry_name(entry: re.Match[str]) -> str:
+    """The name of a schema as PostgreSQL reads it: in lower case unless it is quoted."""
+    quoted, plain = entry.groups()
+    return plain.lower() if quoted is None else quoted.replace('""', '"')
 
 
 _DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Sqlite(), Postgresql())}

@@ -224,21 +224,40 @@ def _engine(url: URL, synchronous: Synchronous) -> Engine:
         _set_up_sqlite(engine, synchronous)
         return engine
     try:
-        return create_engine(
+        engine = create_engine(
             _with_defaults(url, application_name="otel_runs", connect_timeout=str(_CONNECT_SECONDS)),
             pool_pre_ping=True,
-            # Not prepared: the server keeps the plan of a prepared statement, made while the tables were nearly empty,
-            # and goes on scanning them when they are full (20,000 models: 16 s instead of 6). Nor do prepared
-            # statements pass a connection pooler such as PgBouncer.
-            connect_args={"prepare_threshold": None},
+            connect_args={
+                # Not prepared: the server keeps the plan of a prepared statement, made while the tables were nearly
+                # empty, and goes on scanning them when they are full (20,000 models: 16 s instead of 6). Nor do
+                # prepared statements pass a connection pooler such as PgBouncer.
+                "prepare_threshold": None,
+                # The database's own would be the default: of SQL_ASCII the driver makes bytes, not texts, and of a
+                # span that LATIN1 cannot hold an error of its own. So the server converts, or refuses the row.
+                "client_encoding": "utf8",
+            },
         )
     except ImportError as exc:
         msg = f"run database {shown(url)} needs psycopg, which is not installed: pip install 'otel-runs[postgres]'"
         raise MissingDriverError(msg) from exc
+    _set_up_postgresql(engine)
+    return engine
 
 
 def _with_defaults(url: URL, **query: str) -> URL:
     return url.set(query={**query, **url.query})
+
+
+def _set_up_postgresql(engine: Engine) -> None:
+    """Take times as the driver can read them, whatever the database or the user has for DateStyle."""
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _record: object) -> None:
+        # The server has told it, so that looking costs nothing. Not by the URL's options: older PgBouncers refuse any,
+        # while all know this setting and carry it from one of the server's connections to the next.
+        if not (connection.info.parameter_status("DateStyle") or "").startswith("ISO"):
+            connection.execute("SET datestyle TO ISO")
+            connection.commit()
 
 
 def _set_up_sqlite(engine: Engine, synchronous: Synchronous) -> None:
