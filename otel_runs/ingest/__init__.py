@@ -130,21 +130,17 @@ class Ingest:
             presumed.presume_new(self._database.dialect.name)
         with self._turns, self._database.write() as connection:
             writer = Writer(connection)
-            try:
-                if losses:
-                    self._database.dialect.limit_waiting(connection, _LOCK_SECONDS)
-                settlement = Settlement(others, known, _not_held(writer, losses))
-                if others.traces or losses:
-                    settlement.settle(writer)
-                    settlement.write(writer)
-                if new.traces:
-                    if not presumed.is_new(writer):
-                        presumed = Settlement(Batch.of(new.facts), known)
-                        presumed.settle(writer)
-                    presumed.write(writer)
-            except BaseException:
-                writer.forget()
-                raise
+            if losses:
+                self._database.dialect.limit_waiting(connection, _LOCK_SECONDS)
+            settlement = Settlement(others, known, _not_held(writer, losses))
+            if others.traces or losses:
+                settlement.settle(writer)
+                settlement.write(writer)
+            if new.traces:
+                if not presumed.is_new(writer):
+                    presumed = Settlement(Batch.of(new.facts), known)
+                    presumed.settle(writer)
+                presumed.write(writer)
             return settlement.lost
 
 

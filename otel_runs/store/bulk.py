@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import Connection, Table
 
 from otel_runs.ids import is_padded, run_id_from_trace, trace_prefix
+from otel_runs.store.migrations import HEAD
 
 Row = tuple[Any, ...]
 Packed = tuple[Any, ...]
@@ -45,9 +46,6 @@ _ROWS_A_STATEMENT: Final = 150
 """That SQLite inserts: 7.5 us a row of model_runs, by executemany 8.2; with 50, 8.3, with 300, 7.3. For each row of an
 executemany the driver also lets other threads run, and waits for them: 100,000 spans took 2.9 s of a server's CPU and
 take 2.7. SQLite takes 32,766 parameters, five times as many as the rows of the widest table have."""
-
-_TEMPORARY: Final = "otel_runs_temporary"
-"""Where a connection remembers the temporary tables that it has."""
 
 
 class Bulk(ABC):
@@ -112,10 +110,6 @@ class Bulk(ABC):
     def move(self, connection: Connection, run_of: Mapping[str, str]) -> None:
         """Give model runs another run: id -> run id."""
 
-    @abstractmethod
-    def forget(self, connection: Connection) -> None:
-        """The transaction will be rolled back: what it made on the connection goes with it."""
-
     @staticmethod
     def run_many(connection: Connection, sql: str, rows: Sequence[Row]) -> None:
         """Execute a statement once for each row."""
@@ -151,9 +145,6 @@ class SqliteBulk(Bulk):
         where = self._of_trace(padded=padded)
         found = [f"EXISTS (SELECT 1 FROM {table} AS m WHERE {where})" for table in _TABLES_OF_TRACES]
         return f"SELECT p.value FROM json_each(?) AS p WHERE {' OR '.join(found)}"
-
-    def forget(self, connection: Connection) -> None:
-        """Nothing was made."""
 
     def insert_new(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """As ``insert``."""
@@ -250,9 +241,7 @@ class PostgresBulk(Bulk):
         source = self._copy(connection, table, rows)
         key = next(iter(table.primary_key.columns)).name
         sql = f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {source} ORDER BY {key} ON CONFLICT DO NOTHING"
-        inserted = connection.exec_driver_sql(sql).rowcount
-        self._empty(connection, source)
-        return inserted
+        return connection.exec_driver_sql(sql).rowcount
 
     def packed(self, table: Table, rows: Iterable[Row]) -> Iterable[Packed]:  # noqa: ARG002  as Bulk
         """As they are."""
@@ -273,7 +262,6 @@ class PostgresBulk(Bulk):
             f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {source} "
             f"ORDER BY {key} {_on_conflict(table, overwrite=True)}"
         )
-        self._empty(connection, source)
 
     def replace_parents(self, connection: Connection, trace_id: str, rows: Mapping[str, str | None]) -> None:
         """One pass over the trace's rows, whatever the number of replacements."""
@@ -300,33 +288,31 @@ class PostgresBulk(Bulk):
 
     def _copy(self, connection: Connection, table: Table, rows: Sequence[Row]) -> str:
         """Copy rows into a temporary table of the connection; its name."""
-        source = f"otel_runs_new_{table.name}"
-        made = connection.info.setdefault(_TEMPORARY, set())
-        if source not in made:
-            # IF NOT EXISTS: after a rollback (see forget) those of earlier transactions are still there.
-            connection.exec_driver_sql(
-                f"CREATE TEMPORARY TABLE IF NOT EXISTS {source} (LIKE {table.name}) ON COMMIT DELETE ROWS"
-            )
-            made.add(source)
+        source = f"otel_runs_new_{table.name}_{HEAD}"
+        # Asked for each time: behind a pooler such as PgBouncer, each transaction may have another connection of the
+        # server's. To drop and make it each time takes as long, but fills the server's catalogues. Named by the
+        # revision: the connection may have been that of a process with older tables. Emptied, because a transaction
+        # may fill it twice; DELETE is cheaper than TRUNCATE, which syncs a new file. By the driver, which sends two
+        # statements at once: one way to the server and back, as it was for the DELETE alone.
+        _driver_of(connection).execute(
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {source} (LIKE {table.name}) ON COMMIT DELETE ROWS; "
+            f"DELETE FROM {source}"
+        )
         self._copy_into(connection, source, table, rows)
         return source
 
     @staticmethod
     def _copy_into(connection: Connection, target: str, table: Table, rows: Iterable[Row]) -> None:
-        driver: Any = connection.connection.driver_connection
-        with driver.cursor() as cursor, cursor.copy(f"COPY {target} ({', '.join(_columns(table))}) FROM STDIN") as copy:
+        with (
+            _driver_of(connection).cursor() as cursor,
+            cursor.copy(f"COPY {target} ({', '.join(_columns(table))}) FROM STDIN") as copy,
+        ):
             for row in rows:
                 copy.write_row(row)
 
-    @staticmethod
-    def _empty(connection: Connection, source: str) -> None:
-        # One transaction may fill the same table twice; DELETE is cheaper than TRUNCATE, which syncs a new file.
-        connection.exec_driver_sql(f"DELETE FROM {source}")
 
-    def forget(self, connection: Connection) -> None:
-        """Its temporary tables are gone."""
-        if not connection.invalidated:  # else they are gone with the connection
-            connection.info.pop(_TEMPORARY, None)
+def _driver_of(connection: Connection) -> Any:
+    return connection.connection.driver_connection
 
 
 def _one_trace(trace_id: str, mark: str) -> tuple[str, tuple[str, ...]]:

@@ -80,10 +80,6 @@ class Writer:
         self._bulk = bulk_of(connection.dialect.name)
         self._rows = Rows(self._bulk.time_suffix)
 
-    def forget(self) -> None:
-        """Call when the transaction is to be rolled back: what it made for itself on the connection goes with it."""
-        self._bulk.forget(self._connection)
-
     # Runs.
 
     def lock_runs(self, ids: Iterable[str]) -> dict[str, RunState]:

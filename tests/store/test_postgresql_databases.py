@@ -74,6 +74,16 @@ def test_letter_that_the_databases_encoding_lacks_costs_only_its_own_trace(new_d
         assert [run["name"] for run in stored_runs(database).values()] == ["Zürich"]
 
 
+def test_connection_whose_temporary_tables_are_gone_goes_on_writing(new_database: NewDatabase) -> None:
+    """As behind a pooler such as PgBouncer, where each transaction may have another connection of the server's."""
+    with open_database(new_database()) as database:
+        for number in range(3):
+            save(database, [span(0, trace=number, end=5), span(1, 0, trace=number)])
+            with database.write() as connection:
+                connection.exec_driver_sql("DISCARD TEMP")
+        assert len(stored_runs(database)) == 3
+
+
 @pytest.mark.parametrize("path", ["$user,public", "$USER, public", '"$user",public'])
 def test_search_path_of_the_user_is_the_first_schema_that_exists(new_database: NewDatabase, path: str) -> None:
     url = new_database()
