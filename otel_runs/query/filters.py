@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import func
 
+from otel_runs.mapping.coerce import clean
 from otel_runs.query.relations import v_runs
 
 if TYPE_CHECKING:
@@ -59,4 +60,11 @@ FILTERS: Final[tuple[Filter, ...]] = (
 def conditions(filters: RunFilters) -> list[ColumnElement[bool]]:
     """The SQL conditions of the filters that ask for something."""
     asked = filters._asdict()
-    return [known.condition(asked[known.name]) for known in FILTERS if asked[known.name] not in (None, ())]
+    return [known.condition(_clean(asked[known.name])) for known in FILTERS if asked[known.name] not in (None, ())]
+
+
+def _clean(value: object) -> object:
+    """Texts as they are stored: without what no database takes, in a question neither."""
+    if isinstance(value, tuple):
+        return tuple(map(_clean, value))
+    return clean(value) if isinstance(value, str) else value

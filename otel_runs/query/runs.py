@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from sqlalchemy import literal, select, tuple_
 
 from otel_runs.errors import AmbiguousIdError, NotFoundError
+from otel_runs.mapping.coerce import clean
 from otel_runs.query.filters import RunFilters, conditions
 from otel_runs.query.relations import v_model_runs, v_runs
 from otel_runs.query.results import StoredRun
@@ -94,7 +95,7 @@ def get_run(database: Database, id_or_prefix: str) -> StoredRun:
         AmbiguousIdError: more than one run fits equally well; ``candidates`` holds their ids.
         StoreError: the database could not be read.
     """
-    asked = id_or_prefix.strip()
+    asked = clean(id_or_prefix.strip())
     with database.read() as connection:
         for condition in _meanings(asked):
             found = read_runs(connection, _first_runs.where(condition))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from otel_runs.errors import AmbiguousIdError, NotFoundError
+from otel_runs.mapping.coerce import clean
 from otel_runs.query.runs import CANDIDATES_TOLD, get_run
 from tests.query.rows import Rows, span, trace
 
@@ -90,3 +91,15 @@ def test_an_id_of_the_users_own_given_twice_is_ambiguous(rows: Rows) -> None:
     with pytest.raises(AmbiguousIdError) as caught:
         get_run(rows.database, "again")
     assert caught.value.candidates == ids
+
+
+@pytest.mark.parametrize("asked", ["\udcff", "\x00", "a\x00b", "1\udcff"])
+def test_what_no_database_can_be_asked_for_is_not_found(rows: Rows, asked: str) -> None:
+    rows.run(1)
+    with pytest.raises(NotFoundError, match="No run is called"):
+        get_run(rows.database, asked)
+
+
+def test_own_id_is_found_by_the_bytes_that_it_was_given_with(rows: Rows) -> None:
+    run = rows.run(1, external_id=clean("nightly \udcff"))
+    assert get_run(rows.database, "nightly \udcff").id == run

@@ -111,6 +111,13 @@ def test_name_is_exact_unless_it_holds_a_star(rows: Rows) -> None:
     assert {asked: _names(rows, RunFilters(name=asked)) for asked in expected} == expected
 
 
+@pytest.mark.parametrize("odd", ["\udcff", "\udcff*", "\x00", "\x00*"])
+def test_filter_for_what_no_database_holds_finds_nothing(rows: Rows, odd: str) -> None:
+    rows.run(1)
+    for filters in (RunFilters(name=odd), RunFilters(environment=odd), RunFilters(status=(odd,))):
+        assert list_runs(rows.database, filters, limit=10) == []
+
+
 def test_filters_add_up(rows: Rows) -> None:
     rows.run(1, name="a", environment="production")
     rows.run(2, name="b", environment="production")
