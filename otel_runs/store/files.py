@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_runs.errors import StoreAccessError
-from otel_runs.store.folder import FOLDER
+from otel_runs.store.folder import FILE, FOLDER
 
 _PAGE_SIZE: Final = 8192
 _LEFTOVERS: Final = ("-wal", "-shm", "-journal")
@@ -30,13 +31,21 @@ def file_id(path: Path) -> FileId | None:
 
 
 def holds_nothing(path: Path) -> bool:
-    """Whether there is no file, or an empty one."""
+    """Whether there is no file, or an empty one.
+
+    Raises:
+        StoreAccessError: it is a directory, or cannot be looked at.
+    """
     try:
-        return path.stat().st_size == 0
+        found = path.stat()
     except FileNotFoundError:
         return True
     except OSError as exc:
         raise _no_access(path, exc) from exc
+    if stat.S_ISDIR(found.st_mode):
+        msg = f"{str(path)!r} of the run database is a directory; name a file in it, for instance {str(path / FILE)!r}"
+        raise StoreAccessError(msg)
+    return found.st_size == 0
 
 
 @contextmanager

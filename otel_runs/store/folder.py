@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from otel_runs import settings
 from otel_runs.errors import SettingsError
@@ -15,8 +16,18 @@ FILE: Final = "runs.db"
 NO_DATABASE: Final = "none"
 """Instead of a database: a process that stores nothing itself, and sends its spans elsewhere."""
 _PROJECT_MARKS: Final = (FOLDER, ".git", "pyproject.toml")
-_RELATIVE_SQLITE: Final = re.compile(r"(sqlite(?:\+pysqlite)?:///)(?![/:?]|file:|$)(.*)", re.DOTALL)
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+]+:")
+MEMORY: Final = ":memory:"
+"""SQLite's name of a database that is no file."""
+_SQLITE_URL: Final = re.compile(r"sqlite(?:\+pysqlite)?:///(?!file:)([^?]+)(?:\?(.*))?", re.DOTALL)
+_NO_PATH: Final = re.compile(
+    r"""
+    [A-Za-z][A-Za-z0-9+]+:                           # sqlite:runs.db
+    | (?: [^/\\:]{2,}: | [^/\\:]:(?![/\\]) ) .* @   # ada:password@host/history, but not C:\runs@home.db
+    | \s* \w*password \s* =                         # what libpq takes: password=x host=db
+    | \s* \w+ \s* = .* \s \w+ \s* =                  # host=db dbname=history
+    """,
+    re.DOTALL | re.IGNORECASE | re.VERBOSE,
+)
 
 
 def settled_url(url: str | os.PathLike[str] | None = None) -> str:
@@ -26,29 +37,67 @@ def settled_url(url: str | os.PathLike[str] | None = None) -> str:
         url: as `database_url` takes it.
 
     Returns:
-        A URL or an absolute path; a text that is neither comes back as it is, for `database_url` to refuse. So does
+        An absolute path or a URL; a text that is neither comes back as it is, for `database_url` to refuse. So does
         ``none``.
 
     Raises:
         SettingsError: the working directory cannot be read, and the place depends on it.
     """
-    if url is None:
+    if url is None or url == "":
         url = settings.read(settings.DB)
     if url is None:
         return str(default_file(FILE))
     text = os.fspath(url)
-    if text == NO_DATABASE:
+    sqlite = sqlite_file(text)
+    if sqlite is not None:
+        path = absolute(sqlite.path)
+        # A path where one can say it: of a URL others may read percent signs in another way.
+        return f"sqlite:///{_quoted(path)}?{sqlite.query}" if sqlite.query else path
+    if text in {NO_DATABASE, MEMORY} or "://" in text or (isinstance(url, str) and is_no_path(text)):
         return text
-    relative = _RELATIVE_SQLITE.fullmatch(text)
+    return absolute(text)
+
+
+class SqliteFile(NamedTuple):
+    """What a URL of an SQLite file says."""
+
+    path: str
+    """As it was given, but percent-decoded."""
+    query: str
+    """What stands behind the question mark."""
+
+
+def sqlite_file(url: str) -> SqliteFile | None:
+    """Read the URL of an SQLite file; None if it is another URL, or none.
+
+    Not SQLAlchemy's reading: its 2.1 percent-decodes the path, and 2.0 does not.
+    """
+    found = _SQLITE_URL.fullmatch(url)
+    if found is None or unquote(found[1]) == MEMORY:
+        return None
+    return SqliteFile(unquote(found[1]), found[2] or "")
+
+
+def _quoted(path: str) -> str:
+    """The path as ``sqlite_file`` reads it; no more is quoted than must be."""
+    return path.replace("%", "%25").replace("?", "%3F")
+
+
+def is_no_path(text: str) -> bool:
+    """Whether a text without ``://`` is meant for a URL or a connection string, though a file could be called so."""
+    return _NO_PATH.match(text) is not None
+
+
+def absolute(path: str | Path) -> str:
+    """The path from the root; ``~`` is the home directory.
+
+    Raises:
+        SettingsError: the working directory or the home directory is not known.
+    """
     try:
-        if relative is not None:
-            path, mark, query = relative[2].partition("?")
-            return f"{relative[1]}{os.path.abspath(path)}{mark}{query}"  # noqa: PTH100  resolve() would follow links
-        if "://" in text or (isinstance(url, str) and _SCHEME.match(text)):
-            return text
-        return os.path.abspath(Path(text).expanduser())  # noqa: PTH100  as above
+        return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - resolve() would follow a link that may move
     except (RuntimeError, OSError) as exc:
-        msg = f"path {text!r} of the run database cannot be made absolute: {exc}; give an absolute path"
+        msg = f"path {str(path)!r} of the run database cannot be made absolute: {exc}; give an absolute path"
         raise SettingsError(msg) from exc
 
 

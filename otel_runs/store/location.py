@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from otel_runs import settings
 from otel_runs.errors import SettingsError
-from otel_runs.store.folder import FILE, NO_DATABASE, default_file
+from otel_runs.store.folder import FILE, MEMORY, NO_DATABASE, absolute, default_file, is_no_path, sqlite_file
 
 _DRIVERS: Final = {
     "sqlite": "sqlite",
@@ -26,9 +27,9 @@ _ALLOWED: Final = (
     "expected the path of an SQLite file, sqlite:///path/to/runs.db or postgresql://user@host/database"
     " (option --db, argument url or variable OTEL_RUNS_DB)"
 )
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+]+:")
-_CREDENTIALS: Final = re.compile(r"//.*@", re.DOTALL)
-_SECRETS: Final = ("password", "sslpassword", "passfile")
+_CREDENTIALS: Final = re.compile(r"(:/*|//).*@", re.DOTALL)
+_PASSWORD: Final = re.compile(r"(password\s*=).*", re.DOTALL | re.IGNORECASE)
+_SECRETS: Final = re.compile(r"pass|secret|scram_.*_key", re.IGNORECASE)
 
 
 def database_url(url: str | os.PathLike[str] | URL | None = None) -> URL:
@@ -37,7 +38,7 @@ def database_url(url: str | os.PathLike[str] | URL | None = None) -> URL:
     Args:
         url: an SQLAlchemy URL, the path of an SQLite file (relative to the working directory, ``~`` is the home
             directory), or None for ``OTEL_RUNS_DB`` and, where that is not set, for ``.otel_runs/runs.db`` in the
-            project's directory.
+            project's directory. An empty text is None.
 
     Returns:
         A URL that names its driver and, for SQLite, an absolute path: it stays the same when the process changes its
@@ -46,10 +47,10 @@ def database_url(url: str | os.PathLike[str] | URL | None = None) -> URL:
     Raises:
         SettingsError: the URL cannot be read, or names a database or driver that is not supported.
     """
-    if url is None:
+    if url is None or url == "":
         url = settings.read(settings.DB)
     if url is None:
-        return _sqlite_url(default_file(FILE))
+        return _sqlite_url(str(default_file(FILE)))
     if isinstance(url, URL):
         return _supported(url)
     text = os.fspath(url)
@@ -59,13 +60,18 @@ def database_url(url: str | os.PathLike[str] | URL | None = None) -> URL:
             f"name that database, or a file of this name as ./{text}; {_ALLOWED}"
         )
         raise SettingsError(msg)
+    if text == MEMORY:
+        raise _in_memory()
+    sqlite = sqlite_file(text)
+    if sqlite is not None:
+        return _sqlite_url(sqlite.path, make_url(f"sqlite://?{sqlite.query}").query)
     if "://" in text:
         return _supported(_parsed(text))
-    if isinstance(url, str) and _SCHEME.match(text):
-        # A path of this form would be a file called "sqlite:runs.db"; who writes this means a URL.
-        msg = f"database {shown(text)!r} is neither a URL nor a path; {_ALLOWED}"
+    if isinstance(url, str) and is_no_path(text):
+        # A file could be called "sqlite:runs.db" or "host=db password=secret"; who writes this means something else.
+        msg = f"database {shown(text)!r} is neither a URL nor a path; {_ALLOWED}, or the path of this name as ./name"
         raise SettingsError(msg)
-    return _sqlite_url(Path(text))
+    return _sqlite_url(text)
 
 
 def sqlite_path(url: URL) -> Path | None:
@@ -77,10 +83,10 @@ def shown(url: URL | str) -> str:
     """The URL as text for people: without what is secret, and an SQLite database as its path."""
     if isinstance(url, str):
         # Not read by a parser: everything before the last @ may be a password.
-        return _CREDENTIALS.sub("//***@", url).partition("?")[0]
+        return _PASSWORD.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", url, count=1).partition("?")[0])
     if url.get_backend_name() == "sqlite":
         return url.database or ""
-    query = {key: "***" if key in _SECRETS else value for key, value in url.query.items()}
+    query = {key: "***" if _SECRETS.search(key) else value for key, value in url.query.items()}
     return url.set(query=query).render_as_string(hide_password=True)
 
 
@@ -89,7 +95,7 @@ def _parsed(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError):
         url = None
-    if url is None or "@" in (url.host or ""):
+    if url is None or "@" in (url.host or "") or _CREDENTIALS.search(url.database or ""):
         # Outside the except block: the parser's message quotes parts of the URL, and may quote the password.
         msg = (
             f"database URL {shown(text)!r} cannot be read; {_ALLOWED}. "
@@ -106,22 +112,20 @@ def _supported(url: URL) -> URL:
         raise SettingsError(msg)
     if driver != "sqlite":
         return url.set(drivername=driver)
-    if url.database in {None, "", ":memory:"}:
-        msg = (
-            "an SQLite database in memory is gone with its connection and nobody else can read it; "
-            "give the path of a file, for instance in a temporary folder"
-        )
-        raise SettingsError(msg)
+    if url.database in {None, "", MEMORY}:
+        raise _in_memory()
     if str(url.database).startswith("file:"):
         msg = f"SQLite file URI {url.database!r} is not supported; give the path of the file"
         raise SettingsError(msg)
-    return _sqlite_url(Path(str(url.database)), url)
+    return _sqlite_url(str(url.database), url.query)
 
 
-def _sqlite_url(path: Path, url: URL | None = None) -> URL:
-    try:
-        path = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow a link that may move
-    except (RuntimeError, OSError) as exc:
-        msg = f"path {str(path)!r} of the run database cannot be made absolute: {exc}; give an absolute path"
-        raise SettingsError(msg) from exc
-    return URL.create("sqlite", database=str(path), query=url.query if url is not None else {})
+def _in_memory() -> SettingsError:
+    return SettingsError(
+        "an SQLite database in memory is gone with its connection and nobody else can read it; "
+        "give the path of a file, for instance in a temporary folder"
+    )
+
+
+def _sqlite_url(path: str, query: Mapping[str, tuple[str, ...] | str] | None = None) -> URL:
+    return URL.create("sqlite", database=absolute(path), query=query or {})

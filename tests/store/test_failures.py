@@ -135,9 +135,10 @@ def test_file_that_may_not_be_written_is_an_access_error(public_folder: Path, cr
     assert "chmod u+" in error
 
 
-def test_path_that_is_a_folder_is_an_access_error(tmp_path: Path) -> None:
-    with pytest.raises(StoreAccessError, match="cannot be opened"):
-        open_database(tmp_path)
+@pytest.mark.parametrize("create", [True, False])
+def test_path_that_is_a_folder_is_told_as_such(tmp_path: Path, create: bool) -> None:
+    with pytest.raises(StoreAccessError, match=r"is a directory; name a file in it, for instance .*/runs\.db"):
+        open_database(tmp_path, create=create)
 
 
 def test_path_below_a_file_is_an_access_error(tmp_path: Path) -> None:
