@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from otel_runs import settings
 from otel_runs.spool.replay import Save
 from otel_runs.spool.spool import Quarantined, Spool
-from otel_runs.store.folder import default_file, settled_url
+from otel_runs.store.folder import default_file, settled_url, sqlite_file
 from otel_runs.store.forks import OPENING_PATIENCE_SECONDS, fork_gate
 
 ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -26,7 +26,6 @@ _OFF: Final = "off"
 _ENDPOINTS: Final = "otlp-"
 """How the names of endpoints' spools begin."""
 _URL: Final = re.compile(r"([\w+]+)://(?:([^:/@]*)(?::(.*?))?@)?([^?@]*)(?:\?(.*))?", re.DOTALL)
-_SQLITE: Final = re.compile(r"sqlite(?:\+pysqlite)?:///([^?]*).*", re.DOTALL)
 _POSTGRES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 _OF_THE_PLACE: Final = frozenset({"host", "port", "dbname", "user", "service", "options"})
 """Parameters of a URL that say which database and schema it is. The others say how to get there."""
@@ -129,10 +128,10 @@ def into_database(url: str | os.PathLike[str] | None) -> Generator[Save]:
 
 
 def _sqlite_file(settled: str) -> Path | None:
-    found = _SQLITE.fullmatch(settled)
+    found = sqlite_file(settled)
     if found is not None:
-        return Path(found[1])
-    return None if "://" in settled else Path(settled)
+        return Path(found.path)
+    return Path(settled) if os.path.isabs(settled) else None  # noqa: PTH117  what is neither path nor URL stays text
 
 
 def _name_of(settled: str, file: Path | None) -> str:

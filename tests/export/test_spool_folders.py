@@ -47,10 +47,27 @@ def test_two_databases_never_share_a_spool(different: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", [HERE, "postgresql://me:se:cr@et/secret@db.example/runs", "postgresql://db.example/runs?password=secret"]
+    "url",
+    [
+        HERE,
+        "postgresql://me:se:cr@et/secret@db.example/runs",
+        "postgresql://db.example/runs?password=secret",
+        "me:secret@db.example/runs",
+        "host=db.example password=secret",
+    ],
 )
 def test_no_password_is_in_the_name_of_a_spool(url: str) -> None:
     assert "secret" not in str(folder_of(url))
+
+
+def test_spool_is_beside_the_file_in_a_folder_called_like_a_percent_encoded_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "feature%2Ffoo"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for url in ("a.db", "sqlite:///a.db", "sqlite:///a.db?timeout=1"):
+        assert folder_of(url) == folder / "a.db-spool"
 
 
 def test_sqlite_has_its_spool_beside_the_file_and_all_have_it_where_the_setting_says(
