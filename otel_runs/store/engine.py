@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Self
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from otel_runs.errors import MissingDriverError, NotFoundError
-from otel_runs.store import files, migrations, schema
+from otel_runs.store import files, forks, migrations, schema
 from otel_runs.store.dialects import Dialect, dialect_named
 from otel_runs.store.failures import translated_errors
 from otel_runs.store.forks import OPENING_PATIENCE_SECONDS, fork_gate
@@ -249,7 +249,12 @@ def _with_defaults(url: URL, **query: str) -> URL:
 
 
 def _set_up_postgresql(engine: Engine) -> None:
-    """Take times as the driver can read them, whatever the database or the user has for DateStyle."""
+    """Let no fork wait for a silent server as for an import, and take times as the driver can read them."""
+
+    @event.listens_for(engine, "do_connect")
+    def do_connect(dialect: Any, _record: object, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        with fork_gate.passing(forks.PATIENCE_SECONDS):
+            return dialect.connect(*args, **kwargs)
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _record: object) -> None:

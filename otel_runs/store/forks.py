@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -23,7 +24,8 @@ from weakref import WeakSet
 PATIENCE_SECONDS: Final = 2.0
 """How long a fork waits, at most, for a running transaction: the pipeline's fork must not hang on us."""
 OPENING_PATIENCE_SECONDS: Final = 10.0
-"""How long for imports and a database that is being opened: a child born in the middle could never import them."""
+"""How long for imports and for a database that is being opened, which imports, too: a child born in the middle could
+never import them. While a server is awaited, it is ``PATIENCE_SECONDS``."""
 
 
 class Closable(Protocol):
@@ -51,32 +53,42 @@ class ForkGate:
         """Around every use of a database; a thread that is inside may pass again.
 
         Args:
-            patience: seconds that a fork waits for this at most; without it ``PATIENCE_SECONDS``.
+            patience: seconds that a fork waits for this at most; without it, what holds around this, and at the
+                outermost ``PATIENCE_SECONDS``.
         """
         thread = threading.get_ident()
-        if thread in self._open_for:
+        around = self._open_for.get(thread)
+        if around is not None and patience is None:
             yield
             return
-        with self._changed:
-            self._open_for[thread] = PATIENCE_SECONDS if patience is None else patience
+        self._set(thread, PATIENCE_SECONDS if patience is None else patience)
         try:
             yield
         finally:
-            with self._changed:
-                del self._open_for[thread]
-                self._changed.notify_all()
+            self._set(thread, around)
 
     def shut(self) -> None:
         """Before a fork, in its thread: wait until no other thread is inside, close what is open, let nobody in."""
         self._changed.acquire()
-        forking = threading.get_ident()
-        waited = 0.0
-        while patient := [most for thread, most in self._open_for.items() if thread != forking and most > waited]:
-            until = min(patient)
-            self._changed.wait_for(lambda: not self._open_for.keys() - {forking}, timeout=until - waited)
-            waited = until
+        begun = time.monotonic()
+        while (left := self._patience_of_others() - (time.monotonic() - begun)) > 0:
+            self._changed.wait(left)
         for closable in list(self._closables):
             closable.close()
+
+    def _set(self, thread: int, patience: float | None) -> None:
+        """Note that a thread is inside; with None, that it is not."""
+        with self._changed:
+            if patience is None:
+                del self._open_for[thread]
+            else:
+                self._open_for[thread] = patience
+            self._changed.notify_all()
+
+    def _patience_of_others(self) -> float:
+        """The longest that this thread waits for one of those that are inside now."""
+        here = threading.get_ident()
+        return max((most for thread, most in self._open_for.items() if thread != here), default=0.0)
 
     def reopen(self) -> None:
         """After the fork, in the parent."""

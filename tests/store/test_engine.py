@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from otel_runs.errors import NotFoundError, SettingsError, StoreUnavailableError
+from otel_runs.errors import NotFoundError, SettingsError, StoreError, StoreUnavailableError
 from otel_runs.store import tables
 from otel_runs.store.engine import Database, open_database
 from tests.conftest import NewPostgresUrl
@@ -349,6 +350,27 @@ def test_fork_inside_a_transaction_does_not_hang(tmp_path: Path, monkeypatch: py
     with open_database(tmp_path / "runs.db") as database, database.write() as connection:
         insert_run(connection, "a")
         _fork_and_wait(lambda: None)
+
+
+def test_fork_does_not_wait_for_a_silent_server_as_for_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_runs.store.forks.PATIENCE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/history?connect_timeout=4"
+        errors: list[StoreError] = []
+
+        def open_it() -> None:
+            try:
+                open_database(url)
+            except StoreError as exc:
+                errors.append(exc)
+
+        thread = threading.Thread(target=open_it)
+        thread.start()
+        with silent.accept()[0]:
+            _fork_and_wait(lambda: None)
+            assert not errors
+            thread.join()
+    assert [type(error) for error in errors] == [StoreUnavailableError]
 
 
 # PostgreSQL.
