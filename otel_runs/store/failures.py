@@ -104,8 +104,10 @@ _POSTGRESQL_FAILURES: Final[dict[str, _Failure]] = {
     "54": _REFUSED_ROW,
     "57014": _OVERLOADED,
 }
-# While a connection is made libpq gives no state, only the server's sentence.
+# While a connection is made libpq gives no state, only the server's sentence; psycopg 3.2.1 also where one is ended.
 _CONNECT_FAILURES: Final = (
+    ("due to idle-in-transaction timeout", _CUT_OFF),
+    ("due to transaction timeout", _CUT_OFF),
     # Before those that name a role: 'too many connections for role "ada"'.
     ("too many connections", _CROWDED),
     ("too many clients already", _CROWDED),
@@ -169,7 +171,7 @@ def postgresql_transient(error: BaseException) -> bool:
     state = _sqlstate(error)
     if state is None:
         # No state: the connection broke or was not made, and it was not a refusal.
-        return _failure_of(error) in {_UNREACHABLE, _CROWDED}
+        return _failure_of(error) in {_UNREACHABLE, _CUT_OFF, _CROWDED}
     return state in _RETRIED_STATES or state.startswith(_CONNECTION_STATES)
 
 
