@@ -10,9 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from otel_runs.records import ModelRun, Run
+
+_MOST: Final = 2**63 - 1
+"""No column holds more. What adds up to more than that was made up, and must not cost the run its row."""
 
 
 class Usage(NamedTuple):
@@ -50,7 +55,7 @@ class Totals(NamedTuple):
     cost_usd: float | None
     retry_count: int
     failed: bool
-    """A step failed for good: not one that a later attempt of it healed."""
+    """A step failed for good: a failure of it was not followed by another attempt."""
 
 
 Row = Usage | ModelRun
@@ -139,19 +144,32 @@ def _cost(rows: Sequence[Row]) -> float | None:
 
 def _sum(values: Sequence[int | None]) -> int | None:
     found = [value for value in values if value is not None]
-    return sum(found) if found else None
+    return min(sum(found), _MOST) if found else None
 
 
 def _attempts(rows: Sequence[Row]) -> tuple[int, bool]:
-    """How many retries there were, and whether a step failed in its last attempt."""
-    last: dict[tuple[str, str | None, str], tuple[int, bool]] = {}
+    """How many retries there were, and whether a step failed for good."""
+    steps: dict[tuple[str, str | None, str], list[Row]] = {}
     for row in rows:
-        if row.attempt == 1 and row.status != "failed":
-            continue
-        step = (row.run_id, row.parent_id, row.name)
-        attempt, failed = last.get(step, (0, False))
-        if row.attempt > attempt:
-            last[step] = (row.attempt, row.status == "failed")
-        elif row.attempt == attempt:
-            last[step] = (attempt, failed or row.status == "failed")
-    return sum(attempt - 1 for attempt, _ in last.values()), any(failed for _, failed in last.values())
+        if row.attempt > 1 or row.status == "failed":  # few are
+            steps.setdefault((row.run_id, row.parent_id, row.name), []).append(row)
+    retries = sum(row.attempt > 1 for tries in steps.values() for row in tries)
+    return retries, any(map(_failed_for_good, steps.values()))
+
+
+def _failed_for_good(tries: list[Row]) -> bool:
+    """Whether more calls of a step failed in some attempt than went on to another one.
+
+    Args:
+        tries: of all its calls; which of them are of one call, no row tells.
+    """
+    went_on = 0  # that many at least: where a call's second attempt is missing, the third tells of it
+    for _, same in groupby(sorted(tries, key=_attempt, reverse=True), key=_attempt):
+        rows = list(same)
+        if sum(row.status == "failed" for row in rows) > went_on:
+            return True
+        went_on = max(went_on, len(rows))
+    return False
+
+
+_attempt: Final = attrgetter("attempt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from hypothesis import given
@@ -109,6 +110,66 @@ def test_retry_of_another_step_heals_nothing() -> None:
 def test_last_attempt_that_failed_is_a_failure() -> None:
     totals = totals_of([row("a", status="failed"), row("b", attempt=2, status="failed")])
     assert (totals.failed, totals.retry_count) == (True, 1)
+
+
+def test_calls_of_one_step_that_were_each_retried_are_a_retry_each() -> None:
+    rows = [row("a1", status="failed"), row("b1", status="failed"), row("a2", attempt=2), row("b2", attempt=2)]
+    totals = totals_of(rows)
+    assert (totals.failed, totals.retry_count) == (False, 2)
+
+
+def test_call_that_failed_for_good_is_not_healed_by_the_retry_of_another_call() -> None:
+    rows = [row("a1", status="failed"), row("b1", status="failed"), row("b2", attempt=2)]
+    totals = totals_of(rows)
+    assert (totals.failed, totals.retry_count) == (True, 1)
+
+
+def test_call_that_failed_in_its_last_attempt_is_not_healed_by_a_further_attempt_of_another_call() -> None:
+    rows = [row(f"{call}{attempt}", attempt=attempt, status="failed") for call in "ab" for attempt in (1, 2)]
+    assert totals_of([*rows, row("b3", attempt=3)]).failed
+    assert not totals_of([*rows, row("b3", attempt=3), row("a3", attempt=3)]).failed
+
+
+def test_attempt_heals_an_earlier_one_though_the_one_between_is_missing() -> None:
+    totals = totals_of([row("a1", status="failed"), row("a3", attempt=3)])
+    assert (totals.failed, totals.retry_count) == (False, 1)
+
+
+TRIES = st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["failed", "success", "running"])), max_size=8)
+
+
+@given(TRIES, st.data())
+def test_retries_and_failures_do_not_depend_on_the_order_of_rows(
+    tries: list[tuple[int, str]], data: st.DataObject
+) -> None:
+    rows = [row(str(number), attempt=attempt, status=status) for number, (attempt, status) in enumerate(tries)]
+    assert totals_of(data.draw(st.permutations(rows))) == totals_of(rows)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=5))
+def test_run_has_failed_steps_where_one_of_its_calls_gave_up(calls: list[tuple[int, bool]]) -> None:
+    rows = [
+        row(f"{call} {attempt}", attempt=attempt, status="failed" if attempt <= failures else "success")
+        for call, (failures, gave_up) in enumerate(calls)
+        for attempt in range(1, failures + (1 if gave_up else 2))
+    ]
+    totals = totals_of(rows)
+    assert totals.failed == any(gave_up and failures for failures, gave_up in calls)
+    assert totals.retry_count == sum(one.attempt > 1 for one in rows)
+
+
+def test_ten_thousand_attempts_of_one_call_are_counted_at_once() -> None:
+    rows = [row(str(attempt), attempt=attempt, status="failed") for attempt in range(1, 10_001)]
+    begin = time.monotonic()
+    assert totals_of(rows)[-2:] == (9_999, True)
+    assert time.monotonic() - begin < 1
+
+
+def test_sum_that_no_column_holds_is_the_most_that_one_does() -> None:
+    rows = [row(str(number), rows_in=10**15, tokens=10**15) for number in range(9_224)]
+    totals = totals_of(rows)
+    assert (totals.rows_in, totals.tokens) == (2**63 - 1, 2**63 - 1)
+    assert totals_of(rows[:-1]).rows_in == 9_223 * 10**15
 
 
 def test_same_step_that_runs_twice_without_retrying_is_no_retry() -> None:
