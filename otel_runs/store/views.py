@@ -27,21 +27,37 @@ def _so_far(column: str) -> str:
     if column in _COUNTED:
         total = f"SELECT {_COUNTED[column]} FROM model_runs m WHERE m.run_id = r.id"
     else:
-        # Each reporting row once for itself and once for the row above it, which then does not count. A join or a
-        # NOT EXISTS says the same, but SQLite reads the whole run again for each of its rows: 10,000 rows take minutes.
+        # What is above a reporting row does not count (mapping/totals.py); UNION ends in a circle of parents, too. Each
+        # reporting row is there once for itself and once if it is covered: a join, NOT EXISTS or NOT IN says the same,
+        # but then a database may read the whole run again for each of its rows, and 10,000 rows take minutes.
         reports = f"FROM model_runs m WHERE m.run_id = r.id AND m.{column} IS NOT NULL"
         total = (
-            f"SELECT {_typed_sum(column)} FROM (SELECT MAX(m.{column}) AS {column} FROM ("
-            f"SELECT m.id, m.{column}, 0 AS covered {reports} UNION ALL SELECT m.parent_id, NULL, 1 {reports}"
-            ") m GROUP BY m.id HAVING MAX(m.covered) = 0) m"
+            f"WITH RECURSIVE covered (id) AS (SELECT m.parent_id {reports} UNION "
+            "SELECT m.parent_id FROM covered JOIN model_runs m ON m.id = covered.id WHERE m.run_id = r.id) "
+            f"SELECT {_sum(column)} FROM (SELECT MAX(m.{column}) AS {column} FROM ("
+            f"SELECT m.id, m.{column}, 0 AS is_covered {reports} UNION ALL SELECT id, NULL, 1 FROM covered"
+            ") m GROUP BY m.id HAVING MAX(m.is_covered) = 0) m"
         )
     return f"CASE WHEN r.{column} IS NULL AND {_LIVE} THEN ({total}) ELSE r.{column} END"
 
 
-def _typed_sum(column: str) -> str:
-    # PostgreSQL's SUM of bigint is numeric, which drivers give as Decimal.
-    type_ = "DOUBLE PRECISION" if column == "cost_usd" else "BIGINT"
-    return f"CAST(SUM(m.{column}) AS {type_})"
+def _sum(column: str) -> str:
+    if column == "cost_usd":
+        return "CAST(SUM(m.cost_usd) AS DOUBLE PRECISION)"
+    return _capped_sum(f"m.{column}")
+
+
+def _capped_sum(column: str) -> str:
+    """The exact sum of integers from 0 on, or the largest integer that a column holds where it is more.
+
+    SQLite's SUM raises beyond 64 bits, for all rows of the view, and its TOTAL is a float. So the upper and the lower
+    half of the bits are summed by themselves; on PostgreSQL, whose SUM of them is numeric, as well.
+    """
+    upper, lower = f"SUM({column} >> 32)", f"SUM({column} & {2**32 - 1})"
+    return (
+        f"CASE WHEN {upper} + (CAST({lower} AS BIGINT) >> 32) >= {2**31} THEN {2**63 - 1} "
+        f"ELSE CAST({upper} * {2**32} + {lower} AS BIGINT) END"
+    )
 
 
 def _run_column(column: str) -> str:
@@ -92,7 +108,7 @@ SELECT m.id AS model_id, m.path, m.name, m.kind,
   CAST(AVG(CASE WHEN mr.status = 'success' THEN mr.execution_ms END) AS DOUBLE PRECISION) AS avg_ms,
   MIN(CASE WHEN mr.status = 'success' THEN mr.execution_ms END) AS min_ms,
   MAX(CASE WHEN mr.status = 'success' THEN mr.execution_ms END) AS max_ms,
-  CAST(SUM(mr.rows_affected) AS BIGINT) AS rows_affected,
+  {_capped_sum("mr.rows_affected")} AS rows_affected,
   MAX(mr.started_at) AS last_started_at,
   (SELECT mr.status FROM model_runs mr WHERE mr.model_id = m.id AND {_KEPT}
    ORDER BY mr.started_at DESC, mr.id DESC LIMIT 1) AS last_status

