@@ -180,14 +180,17 @@ def _run(span: Span, columns: dict[str, Any], origin: _Origin, node_id: str, pla
         run_id = place.run_id
     else:
         run_id = node_id if span.parent_span_id is not None else run_id_from_trace(span.trace_id)
-    external_id = get("external_id") or origin.columns.get("external_id")
+    # All spans of the process carry the name and the id that are on the resource; they are of its outermost run alone.
+    is_outermost = place.anchor or span.parent_span_id is None
+    named = origin.columns if is_outermost else {}
+    external_id = get("external_id") or named.get("external_id")
     return Run(
         id=run_id,
         trace_id=span.trace_id,
         root_span_id=span.span_id,
         # Of a nested run: the run around it, where a stamp or the resource's key tells.
         parent_run_id=place.run_id or None if not place.anchor else None,
-        name=get("run_name") or origin.columns.get("run_name") or name,
+        name=get("run_name") or named.get("run_name") or name,
         environment=get("environment") or origin.environment,
         tenant_id=get("tenant_id") or origin.columns.get("tenant_id"),
         status=ending.run_status,
@@ -288,8 +291,8 @@ def _times(span: Span) -> tuple[int, int | None, int | None]:
         return _stored_time(start), None, None
     if 0 <= start <= end <= _LAST_TIME:  # as of nearly all
         return start // 1000 * 1000, end // 1000 * 1000, end - start
-    # A clock that was set back while the span was open must not give a negative duration.
-    return _stored_time(start), _stored_time(end), min(max(0, end - start), _LAST_TIME)
+    # A clock that was set back while the span was open must not give a negative duration, by whatever it is computed.
+    return _stored_time(start), _stored_time(max(start, end)), min(max(0, end - start), _LAST_TIME)
 
 
 def _stored_time(ns: int) -> int:

@@ -127,6 +127,25 @@ def test_id_of_the_users_own_is_kept_up_to_64_characters() -> None:
     assert root(**{key.CICD_PIPELINE_RUN_ID: 4711}).external_id == "4711"
 
 
+def test_name_and_id_on_the_resource_are_of_the_root_run_alone() -> None:
+    resource = Resource({key.RUN_NAME: "nightly", key.CICD_PIPELINE_RUN_ID: 123})
+    run = run_of(span(0, resource=resource))
+    assert (run.name, run.external_id) == ("nightly", "123")
+    for is_remote in (None, False, True):
+        window = span(1, 0, attributes={key.KIND: "run"}, resource=resource, parent_is_remote=is_remote)
+        assert (run_of(window).name, run_of(window).external_id) == ("span 1", None)
+    named = span(1, 0, attributes={key.KIND: "run", key.RUN_NAME: "window", key.RUN_ID: "w1"}, resource=resource)
+    assert (run_of(named).name, run_of(named).external_id) == ("window", "w1")
+
+
+def test_name_and_id_on_the_resource_are_of_a_run_with_a_key_wherever_its_parts_are() -> None:
+    resource = Resource({key.RUN_NAME: "nightly", key.RUN_ID: "job-7", key.RUN_KEY: "2026-01-09"})
+    for part in (span(0, resource=resource), span(1, 0, resource=resource, parent_is_remote=True)):
+        assert (run_of(part).name, run_of(part).external_id) == ("nightly", "job-7")
+    nested = span(1, 0, attributes={key.KIND: "run"}, resource=resource)
+    assert (run_of(nested).name, run_of(nested).external_id) == ("span 1", None)
+
+
 def test_code_ref_ends_in_dirty_where_the_working_tree_differed() -> None:
     assert root(**{key.VCS_REVISION: "c" * 40}).code_ref == "c" * 40
     assert root(**{key.VCS_REVISION: "c" * 40, key.CODE_DIRTY: True}).code_ref == f"{'c' * 40}-dirty"
@@ -177,3 +196,6 @@ def test_times_are_cut_to_microseconds_and_the_duration_is_exact() -> None:
 def test_clock_set_back_gives_no_negative_duration() -> None:
     model_run = model_run_of(span(1, 0)._replace(start_ns=5_000_000, end_ns=1_000_000))
     assert model_run.duration_ns == 0
+    assert (model_run.started_at, model_run.completed_at) == (5_000_000, 5_000_000)
+    run = run_of(span(0)._replace(start_ns=5_000_000, end_ns=1_000_000))
+    assert (run.started_at, run.completed_at, run.duration_ns) == (5_000_000, 5_000_000, 0)
