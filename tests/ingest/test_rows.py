@@ -19,7 +19,8 @@ from otel_runs.store.rows import Rows, ns_from_value
 from otel_runs.store.writer import Link, StoredModel, Writer
 from otel_runs.units import time_from_ns
 from tests.ingest.contents import empty
-from tests.ingest.traces import START, row_id, run_id, trace_id
+from tests.ingest.stored import save, stored_step
+from tests.ingest.traces import START, row_id, run_id, span, trace_id
 
 FEW = settings(
     max_examples=40,
@@ -209,3 +210,15 @@ def test_time_that_somebody_else_wrote_is_read_too(text: str) -> None:
 def test_nothing_is_written_as_nothing() -> None:
     assert Rows("").time(None) is None
     assert ns_from_value(None) is None
+
+
+@pytest.mark.parametrize(
+    ("duration_ns", "milliseconds"),
+    [(0, 0), (499_999, 0), (500_000, 1), (1_499_999, 1), (1_500_000, 2), (2_500_000, 3), (2**63 - 1, 9223372036855)],
+)
+def test_milliseconds_of_a_model_run_are_rounded_half_up(
+    database: Database, duration_ns: int, milliseconds: int
+) -> None:
+    save(database, [span(1, 0)._replace(start_ns=0, end_ns=duration_ns)])
+    found = stored_step(database, row_id(1))
+    assert (found["execution_ms"], found["duration_ns"]) == (milliseconds, duration_ns)
