@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from otel_runs.mapping.losses import LOST, ends_open_steps, is_lost, lost_run, unlost_run
 from otel_runs.mapping.merge import largest, merge_runs, signs_of_life, stated_environment
-from otel_runs.mapping.totals import Totals
+from otel_runs.mapping.totals import Totals, sum_of_costs, sum_of_counts
 from otel_runs.records import TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES, ModelRun, Run, RunStatus
 
 _TOKENS: Final = ("input_tokens", "output_tokens", "tokens")
@@ -166,7 +166,7 @@ def keyed_run(state: RunState, anchors: Sequence[ModelRun], traces: Collection[s
     """A run with a key, from its parts.
 
     It lives while one of its parts does: its heartbeat is the latest of all, and only when none is heard of any more it
-    may be lost, with the parts that have not ended.
+    may be lost, with the parts that have not ended. What they state of rows and cost, added up, it states itself.
 
     Args:
         state: what the anchors state of it beyond themselves (name, environment ...).
@@ -187,6 +187,9 @@ def keyed_run(state: RunState, anchors: Sequence[ModelRun], traces: Collection[s
         error_type=None,
         completed_at=None,
         duration_ns=None,
+        rows_in=None,
+        rows_out=None,
+        cost_usd=None,
     )
     open_ = [anchor for anchor in anchors if anchor.status not in TERMINAL_MODEL_RUN_STATUSES]
     if open_ or {anchor.trace_id for anchor in anchors} != set(traces):
@@ -201,6 +204,9 @@ def keyed_run(state: RunState, anchors: Sequence[ModelRun], traces: Collection[s
         error_type=blamed.error_type,
         completed_at=completed,
         duration_ns=max(0, completed - first.started_at),
+        rows_in=sum_of_counts([anchor.rows_in for anchor in anchors]),
+        rows_out=sum_of_counts([anchor.rows_out for anchor in anchors]),
+        cost_usd=sum_of_costs([anchor.cost_usd for anchor in anchors]),
     )
     return RunState(run, NOTHING_DERIVED, state.loose)
 

@@ -106,13 +106,13 @@ def totals_of(rows: Sequence[Row], roots: Collection[str] = ()) -> Totals:
     calls = len(leaves([row for row in rows if row.kind == "llm"])) + sum(row.llm_calls or 0 for row in nested)
     retries, failed = _attempts(rows)
     return Totals(
-        rows_in=_sum([row.rows_in for row in leaves([row for row in rows if row.rows_in is not None])]),
-        rows_out=_sum([row.rows_out for row in leaves([row for row in rows if row.rows_out is not None])]),
+        rows_in=sum_of_counts([row.rows_in for row in leaves([row for row in rows if row.rows_in is not None])]),
+        rows_out=sum_of_counts([row.rows_out for row in leaves([row for row in rows if row.rows_out is not None])]),
         llm_calls=calls or None,
-        input_tokens=_sum([row.input_tokens for row in with_tokens]),
-        output_tokens=_sum([row.output_tokens for row in with_tokens]),
-        tokens=_sum([row.tokens for row in with_tokens]),
-        cost_usd=_cost(leaves([row for row in rows if row.cost_usd is not None])),
+        input_tokens=sum_of_counts([row.input_tokens for row in with_tokens]),
+        output_tokens=sum_of_counts([row.output_tokens for row in with_tokens]),
+        tokens=sum_of_counts([row.tokens for row in with_tokens]),
+        cost_usd=sum_of_costs([row.cost_usd for row in leaves([row for row in rows if row.cost_usd is not None])]),
         retry_count=retries + sum(row.retry_count or 0 for row in nested),
         failed=failed,
     )
@@ -137,12 +137,15 @@ def _leaves(reporting: list[Row], above: Mapping[str, str | None], roots: Collec
     return [row for row in reporting if row.id not in covered]
 
 
-def _cost(rows: Sequence[Row]) -> float | None:
+def sum_of_costs(values: Sequence[float | None]) -> float | None:
+    """The sum of those that are known; None where none is."""
+    found = [value for value in values if value is not None]
     # Exactly rounded: floats added one by one give another sum in another order, and rows have none.
-    return math.fsum(row.cost_usd or 0.0 for row in rows) if rows else None
+    return math.fsum(found) if found else None
 
 
-def _sum(values: Sequence[int | None]) -> int | None:
+def sum_of_counts(values: Sequence[int | None]) -> int | None:
+    """The sum of those that are known, or the most that a column holds; None where none is known."""
     found = [value for value in values if value is not None]
     return min(sum(found), _MOST) if found else None
 

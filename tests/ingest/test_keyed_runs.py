@@ -116,6 +116,24 @@ def test_totals_are_added_up_over_all_traces(database: Database) -> None:
     assert (run["rows_out"], run["cost_usd"], run["steps"]) == (21, 0.30000000000000004, 6)
 
 
+def test_rows_and_cost_that_its_parts_state_win_over_those_of_steps(database: Database) -> None:
+    stated = {key.ROWS_IN: 100, key.ROWS_OUT: 0, key.COST_USD: 0.1}
+    step = {key.ROWS_IN: 80, key.ROWS_OUT: 80, key.COST_USD: 7.0}
+    one = [part(0, attributes=stated), span(1, 0, attributes=step), span(2, 0, attributes=step)]
+    other = [part(1, attributes={**stated, key.COST_USD: 0.2}), span(1, 0, trace=1, attributes=step)]
+    for _ in in_every_order(database, one[:1], one[1:], other, [part(2)]):
+        run = nightly(database)
+        assert (run["rows_in"], run["rows_out"], run["cost_usd"]) == (200, 0, 0.30000000000000004)
+
+
+def test_rows_that_a_part_states_are_no_total_while_another_part_runs(database: Database) -> None:
+    ended = [part(0, attributes={key.ROWS_IN: 100}), span(1, 0, attributes={key.ROWS_IN: 80})]
+    for _ in in_every_order(database, ended, [part(1, open_=True)]):
+        assert nightly(database)["rows_in"] is None
+    save(database, [part(1, attributes={key.ROWS_IN: 5})])
+    assert nightly(database)["rows_in"] == 105
+
+
 def test_totals_hold_what_is_nested_in_other_traces(database: Database) -> None:
     inner = span(1, 0, attributes={key.KIND: "run", key.ROWS_OUT: 7})
     save(database, [part(0), inner], [part(1), span(1, 0, trace=1, attributes={key.ROWS_OUT: 5})])
