@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import inspect
 
 from otel_runs.store.engine import Database
-from tests.sql.history import A_MINUTE_AGO, NOON, History
+from tests.sql.history import A_MINUTE_AGO, NOON, History, Spans, end
 
 PAGE = Path(__file__).parents[2] / "docs/sql.md"
 BLOCK = re.compile(r"(?:^(?P<dialect>SQLite|PostgreSQL):\n)?^```sql\n(?P<sql>.*?)^```", re.MULTILINE | re.DOTALL)
@@ -94,6 +94,22 @@ def test_every_question_of_the_page_has_its_answer_on_every_database(history: Hi
     assert sorted(history.ask("SELECT id FROM runs")) == sorted(
         (run,) for run in (history.failed, history.prod, history.latest, history.running)
     )
+
+
+def test_latest_run_is_not_the_last_one_nested_in_it(history: History) -> None:
+    spans = Spans()
+    run = spans.start("nightly", A_MINUTE_AGO)
+    spans.revenue(run, A_MINUTE_AGO, 300)
+    window = spans.start("window_1", A_MINUTE_AGO + timedelta(milliseconds=300), parent=run, kind="run")
+    spans.orders(window, A_MINUTE_AGO + timedelta(milliseconds=300), 40)
+    end(window, A_MINUTE_AGO, 350)
+    latest = end(run, A_MINUTE_AGO, 400)
+    spans.save(history.database)
+    asked = dict(questions(history.dialect))
+    assert history.ask(asked["The latest run of an environment"])[0][0] == latest
+    assert history.ask(asked["The slowest steps of the latest run"]) == [("marts.revenue", "success", 300)]
+    built = {path: bool(by_latest) for path, _, by_latest in history.ask(asked["Who built a model last"])}
+    assert built == {"marts.revenue": True, "notes.summary": False, "staging.orders": False}
 
 
 @pytest.mark.parametrize("view", ["v_runs", "v_model_runs", "v_model_stats"])
