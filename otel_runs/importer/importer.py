@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Final, NamedTuple
 
 from otel_runs.errors import DecodeError
@@ -121,7 +122,8 @@ class Importer:
     def _save(self, name: str) -> None:
         spans, self._waiting = self._waiting, []
         for start in range(0, len(spans), _BATCH):
-            for refused in save_splitting(self._ingest, spans[start : start + _BATCH]):
+            # However long it takes: nobody waits for an answer, and to read the file again would end the same way.
+            for refused in save_splitting(self._ingest, spans[start : start + _BATCH], seconds=inf):
                 self._count(spans=-1, refused=1)
                 self._on_problem(f"{name}: {refused.reason}")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from otel_runs.errors import StoreError
-from otel_runs.ingest.splitting import RefusedSpan
+from otel_runs.ingest.splitting import RefusedSpan, UnfinishedError
 from otel_runs.receiver.request import Outcome, Request, joined, outcome_of
 from otel_runs.spans.limits import Limits
 from otel_runs.spans.span import Span
@@ -98,16 +98,29 @@ class Storing:
             return [(read.position, exc) for read in batch]
 
     def _commit(self, batch: Sequence[_Read]) -> list[tuple[int, Result]]:
-        spans = [span for read in batch for span in read.spans]
-        refused: dict[int, str] = {}
-        for first in range(0, len(spans), BATCH_SPANS):
-            part = self._save(spans[first : first + BATCH_SPANS])
-            refused.update((first + each.position, each.reason) for each in part)
+        refused, unfinished = self._saved([span for read in batch for span in read.spans])
         results: list[tuple[int, Result]] = []
         first = 0
         for read in batch:
             end = first + len(read.spans)
-            reasons = [refused[position] for position in range(first, end) if position in refused] if refused else []
-            results.append((read.position, outcome_of(len(read.spans) - len(reasons), [*read.refused, *reasons])))
+            # Only its own spans decide what is said to a sender, not those that came to be in the same transaction.
+            error = next((unfinished[at] for at in range(first, end) if at in unfinished), None) if unfinished else None
+            reasons = [refused[at] for at in range(first, end) if at in refused] if refused else []
+            outcome = outcome_of(len(read.spans) - len(reasons), [*read.refused, *reasons])
+            results.append((read.position, error or outcome))
             first = end
         return results
+
+    def _saved(self, spans: Sequence[Span]) -> tuple[dict[int, str], dict[int, Exception]]:
+        """Store spans; by their positions, why some are refused for good, and why others are not stored yet."""
+        refused: dict[int, str] = {}
+        unfinished: dict[int, Exception] = {}
+        for first in range(0, len(spans), BATCH_SPANS):
+            try:
+                part = self._save(spans[first : first + BATCH_SPANS])
+            except UnfinishedError as exc:
+                logger.warning("%d spans could not be stored and are asked for again: %s", len(exc.left), exc)
+                part = exc.refused
+                unfinished.update((first + position, exc) for position in exc.left)
+            refused.update((first + each.position, each.reason) for each in part)
+        return refused, unfinished

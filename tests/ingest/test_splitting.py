@@ -11,9 +11,9 @@ from otel_runs.errors import MappingError, StoreAccessError, StoreError, StoreUn
 from otel_runs.ids import row_id_from_span
 from otel_runs.ingest import TRIES, Ingest, Loss
 from otel_runs.ingest.settlement import RaceError
-from otel_runs.ingest.splitting import _MOST_FAILURES, RefusedSpan, save_splitting
+from otel_runs.ingest.splitting import _MOST_FAILURES, RefusedSpan, UnfinishedError, save_splitting
 from otel_runs.mapping.facts import Facts
-from otel_runs.spans.span import Span
+from otel_runs.spans.span import Resource, Span
 from otel_runs.store.engine import Database, open_database
 from tests.ingest.contents import contents_of, empty
 from tests.ingest.stored import save, stored_runs, stored_steps
@@ -73,6 +73,8 @@ def test_span_whose_row_another_trace_holds_is_refused_and_named(database: Datab
     assert refused.position == 1
     assert refused.reason.startswith(f"Span {span_id(5)} of trace {'ab' * 8}{2:016x} cannot be stored: ")
     assert str(database.url.database) not in refused.reason
+    assert f"{'ab' * 8}{1:016x}" not in refused.reason, "the trace of somebody else"
+    assert " belongs to another trace, which begins like this one" in refused.reason
 
 
 @pytest.mark.parametrize("positions", [[0], [30], [59], [0, 1, 2], [7, 31, 52], list(range(60))])
@@ -102,6 +104,65 @@ def test_work_is_bounded_where_every_second_span_is_bad(tmp_path_url: str) -> No
         refused = save_splitting(ingest, spans)
         assert ingest.calls <= 3 * _MOST_FAILURES
         assert {each.position for each in refused} >= set(range(1, 4 * _MOST_FAILURES, 2))
+
+
+def spread(number: int, end: int) -> str:
+    """A trace id; the first 8 bytes of several are in no order."""
+    return f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}{end:016x}"
+
+
+def test_trace_without_bad_spans_is_never_refused_however_many_others_are_bad(tmp_path_url: str) -> None:
+    """Those of others come in the same transaction: a client's bad spans must not cost another client its good ones."""
+    theirs = [span(n, 0 if n else None)._replace(trace_id=spread(trace, 9)) for trace in range(200) for n in range(3)]
+    ours = [
+        span(n, 0 if n else None)._replace(trace_id=spread(1_000 + pair, last))
+        for pair in range(150)
+        for last in (1, 2)
+        for n in (0, 1)
+    ]
+    with open_database(tmp_path_url) as database:
+        ingest = CountedIngest(database)
+        refused = save_splitting(ingest, [*ours[:300], *theirs, *ours[300:]])
+        assert {each.span.trace_id[-1] for each in refused} <= {"1", "2"}
+        assert len(stored_steps(database)) == 200 * 2 + 150
+        assert len(stored_runs(database)) >= 200 + 150
+        traces = 200 + 300
+        assert ingest.calls <= 2 * traces + 2 * _MOST_FAILURES
+
+
+def test_bad_spans_of_one_sender_cost_few_transactions_of_the_spans_of_another(tmp_path_url: str) -> None:
+    resource = Resource({"service.name": "theirs"})
+    theirs = [span(0)._replace(trace_id=spread(trace, 9), resource=resource) for trace in range(500)]
+    ours = [unreadable(0)._replace(trace_id=spread(500 + trace, 1)) for trace in range(100)]
+    with open_database(tmp_path_url) as database:
+        ingest = CountedIngest(database)
+        assert len(save_splitting(ingest, [*ours, *theirs])) == 100
+        assert ingest.calls <= 2 * 100 + 20
+
+
+def test_time_that_is_over_refuses_nothing_that_was_not_tried(database: Database) -> None:
+    spans = [(unreadable if trace == 3 else span)(0, trace=trace) for trace in range(9)]
+    with pytest.raises(UnfinishedError, match="0 seconds were too few") as raised:
+        save_splitting(Ingest(database), spans, seconds=0)
+    assert raised.value.refused == []
+    assert raised.value.left == frozenset(range(9))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError()])
+def test_error_of_the_whole_process_is_no_reason_to_try_parts(
+    database: Database, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[object] = []
+
+    def fail(*args: object, **_: object) -> None:
+        calls.append(args)
+        raise error
+
+    ingest = Ingest(database)
+    monkeypatch.setattr(ingest, "_settle", fail)
+    with pytest.raises(type(error)):
+        save_splitting(ingest, [span(0), span(1, 0)])
+    assert len(calls) == 1
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from otel_runs.errors import DecodeError, OverloadedError, StoppingError, StoreUnavailableError
-from otel_runs.ingest.splitting import RefusedSpan
+from otel_runs.ingest.splitting import RefusedSpan, UnfinishedError
 from otel_runs.receiver.intake import Intake
 from otel_runs.receiver.meters import Meters
 from otel_runs.receiver.request import Encoding, Outcome, Request
@@ -142,6 +142,31 @@ def test_refused_spans_are_told_to_the_request_that_brought_them(shelf: Shelf) -
         outcome = mixed.result(SECONDS)
     assert (outcome.stored, outcome.refused) == (4, 1)
     assert "cannot be stored: bad" in outcome.message
+
+
+def test_only_requests_whose_spans_are_left_over_are_put_off(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = shelf.save
+
+    def leave_late_ones(spans: Sequence[Span]) -> list[RefusedSpan]:
+        refused = save(spans)
+        if late := [at for at, span in enumerate(spans) if span.name == "late"]:
+            raise UnfinishedError("the time is over", late, refused)
+        return refused
+
+    monkeypatch.setattr(shelf, "save", leave_late_ones)
+    shelf.bad = {"bad"}
+    with taking(shelf) as intake:
+        hold(shelf, intake)
+        good = intake.submit(request())
+        bad, late = (
+            intake.submit(Request("traces", "protobuf", traces(otlp_span(name=name)).SerializeToString()))
+            for name in ("bad", "late")
+        )
+        shelf.is_open.set()
+        assert good.result(SECONDS) == Outcome(3, 0, ())
+        assert bad.result(SECONDS).refused == 1
+        with pytest.raises(StoreUnavailableError):
+            late.result(SECONDS)
 
 
 @pytest.mark.parametrize("encoding", ["protobuf", "json"])  # JSON is read all at once
