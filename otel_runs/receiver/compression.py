@@ -12,6 +12,9 @@ from otel_runs.errors import DecodeError, TooLargeError, UnsupportedError
 
 _LARGEST_WINDOW: Final = 8 * 1024 * 1024
 """Of zstd: what RFC 9659 lets a sender ask of a receiver's memory."""
+_MOST_PARTS: Final = 1024
+"""Members of gzip or frames of zstd: senders make one, tools that compress in parallel one of each 64 KiB or more."""
+_SLICE: Final = 65_536
 _GZIP: Final = zlib.MAX_WBITS | 16
 
 
@@ -49,17 +52,7 @@ def _as_it_is(body: bytes, _limit: int) -> bytes:
 
 def _gunzip(body: bytes, limit: int) -> bytes:
     """All members of a gzip stream: concatenated ones are one body (RFC 1952)."""
-    parts = bytearray()
-    while True:
-        member = zlib.decompressobj(_GZIP)
-        parts += member.decompress(body, limit + 1 - len(parts))
-        if len(parts) > limit:
-            break
-        _require_end(member)
-        body = member.unused_data
-        if not body:
-            break
-    return bytes(parts)
+    return _joined(body, limit, lambda: zlib.decompressobj(_GZIP), "gzip members")
 
 
 def _inflate(body: bytes, limit: int) -> bytes:
@@ -78,17 +71,61 @@ def _unzstd(body: bytes, limit: int) -> bytes:
     """
     zstd = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
     content = zstd.stream_reader(body, read_across_frames=True).read(limit + 1)
-    while len(content) <= limit and body:
-        frame = zstd.decompressobj()
-        frame.decompress(body)
-        _require_end(frame)
-        body = frame.unused_data
-    return content
+    return content if len(content) > limit else _joined(body, limit, lambda: _Frame(zstd), "zstd frames")
 
 
 class _Stream(Protocol):
+    """One member or frame."""
+
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """Whether its end has come."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What came behind its end."""
+
+    def decompress(self, data: memoryview, max_length: int, /) -> bytes:
+        """What comes out of the next bytes, up to a length."""
+
+
+class _Frame:
+    """A frame of zstd of which is known already that not too much comes out."""
+
+    def __init__(self, zstd: zstandard.ZstdDecompressor) -> None:
+        self._frame = zstd.decompressobj()
+
+    @property
+    def eof(self) -> bool:
+        return self._frame.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._frame.unused_data
+
+    def decompress(self, data: memoryview, _max_length: int, /) -> bytes:
+        return self._frame.decompress(data)
+
+
+def _joined(body: bytes, limit: int, begin: Callable[[], _Stream], parts: str) -> bytes:
+    """What comes out of one member or frame after the other, up to one byte above the limit."""
+    content = bytearray()
+    view = memoryview(body)
+    place = 0
+    for _ in range(_MOST_PARTS):
+        part = begin()
+        while not part.eof and place < len(view):
+            # In slices: what is behind the end of a part is copied, and that is the rest of the body without them.
+            piece = view[place : place + _SLICE]
+            content += part.decompress(piece, limit + 1 - len(content))
+            if len(content) > limit:
+                return bytes(content)
+            place += len(piece) - len(part.unused_data)
+        _require_end(part)
+        if place == len(view):
+            return bytes(content)
+    msg = f"The body ({len(body)} bytes) has more than {_MOST_PARTS} {parts}; send it as one."
+    raise DecodeError(msg)
 
 
 def _require_end(stream: _Stream) -> None:
