@@ -37,7 +37,10 @@ def tell(refused: list[str], which: str, why: object) -> None:
 
 def shown(value: object) -> str:
     """A value as a message shows it: not longer than a line."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:  # JSON may be nested deeper than Python calls itself
+        text = "nested too deep to be shown"
     return f"{text if len(text) <= _SHOWN else text[:_SHOWN] + '...'} ({type(value).__name__})"
 
 

@@ -10,6 +10,7 @@ trace/sdk_exporters/jaeger.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import orjson
@@ -67,7 +68,7 @@ def spans_from_jaeger(document: Json, limits: Limits) -> Decoded:
                 decoded.spans.append(_span(found, resources, limits))
             except RefusedError as exc:
                 id_ = found.get("spanID") if isinstance(found, dict) else None
-                tell(decoded.refused, f"Span {str(id_)[:32]}", exc)
+                tell(decoded.refused, f"Span {shown(id_) if isinstance(id_, (list, dict)) else str(id_)[:32]}", exc)
     return decoded
 
 
@@ -89,7 +90,11 @@ def _resources(trace: Json, limits: Limits) -> dict[str, Resource]:
     if not isinstance(processes, dict):
         msg = f"processes is {shown(processes)}; expected an object."
         raise DecodeError(msg)
-    return {id_: _resource(process, limits) for id_, process in processes.items()}
+    try:
+        return {id_: _resource(process, limits) for id_, process in processes.items()}
+    except RefusedError as exc:
+        msg = f"A process of a trace: {exc}"
+        raise DecodeError(msg) from exc
 
 
 def _resource(process: object, limits: Limits) -> Resource:
@@ -98,11 +103,7 @@ def _resource(process: object, limits: Limits) -> Resource:
     attributes: dict[str, object] = {}
     if isinstance(process.get("serviceName"), str):
         attributes[key.SERVICE_NAME] = process["serviceName"]
-    try:
-        return Resource(attributes | dict(_attributes(process.get("tags"), limits)))
-    except RefusedError as exc:
-        msg = f"A process of a trace: {exc}"
-        raise DecodeError(msg) from exc
+    return Resource(attributes | dict(_attributes(process.get("tags"), limits)))
 
 
 def _span(found: object, resources: dict[str, Resource], limits: Limits) -> Span:
@@ -206,11 +207,16 @@ def _value(name: str, type_: object, value: object, limits: Limits) -> object:
     if isinstance(value, (str, bytes)):
         value = value[: limits.text]
     if name in _LISTS and isinstance(value, str) and value.startswith("["):
-        try:
-            return tuple(orjson.loads(value))
-        except orjson.JSONDecodeError:  # cut, or no list
-            return value
+        with suppress(orjson.JSONDecodeError):  # cut, or no list
+            items = orjson.loads(value)
+            if all(isinstance(item, str) for item in items):
+                return tuple(items)
     return value if isinstance(value, (str, bytes, bool, int, float)) else None
+
+
+def _text(value: object) -> str | None:
+    """A text, or the text of a number; no mapping and no list, which may be nested without end."""
+    return str(value) if isinstance(value, (str, bool, int, float)) else None
 
 
 def _float(value: object) -> float | None:
@@ -221,8 +227,8 @@ def _float(value: object) -> float | None:
 
 
 _READERS: Final[dict[str, Callable[[object], object]]] = {
-    "string": lambda value: value if isinstance(value, str) else str(value),
-    "bool": lambda value: {"true": True, "false": False}.get(str(value).lower()),
+    "string": _text,
+    "bool": lambda value: {"true": True, "false": False}.get((_text(value) or "").lower()),
     "int64": integer_of,
     "float64": _float,
     "binary": bytes_of,

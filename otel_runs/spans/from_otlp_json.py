@@ -17,6 +17,7 @@ from otel_runs.errors import DecodeError
 from otel_runs.spans.decoded import Decoded, RefusedError, parent_id_of, refuse_without_identity, shown, tell
 from otel_runs.spans.json_values import attributes_of, id_of, integer_of
 from otel_runs.spans.limits import Limits
+from otel_runs.spans.sizes import UNBOUNDED, Allowance, require_few_objects
 from otel_runs.spans.span import Event, Link, Resource, Span, SpanKind, StatusCode
 from otel_runs.spans.started import is_start, started_span
 
@@ -73,8 +74,10 @@ def spans_from_json(body: bytes, limits: Limits) -> Decoded:
 
     Raises:
         DecodeError: the body is no such document.
+        TooLargeError: it holds too many things for its size, or too many at all.
     """
-    return spans_from_document(json_from_bytes(body), limits)
+    require_few_objects(body)
+    return spans_from_document(json_from_bytes(body), limits, Allowance(len(body)))
 
 
 def started_spans_from_json_logs(body: bytes, limits: Limits) -> Decoded:
@@ -86,14 +89,16 @@ def started_spans_from_json_logs(body: bytes, limits: Limits) -> Decoded:
 
     Raises:
         DecodeError: the body is no such document.
+        TooLargeError: as ``spans_from_json``.
     """
-    return started_spans_from_document(json_from_bytes(body), limits)
+    require_few_objects(body)
+    return started_spans_from_document(json_from_bytes(body), limits, Allowance(len(body)))
 
 
-def spans_from_document(document: Json, limits: Limits) -> Decoded:
+def spans_from_document(document: Json, limits: Limits, allowance: Allowance = UNBOUNDED) -> Decoded:
     """As ``spans_from_json``, of a document that is read already."""
     decoded = Decoded([], [])
-    for found, resource, scope_name in _entries(document, "Spans", "spans", limits):
+    for found, resource, scope_name in _entries(document, "Spans", "spans", limits, allowance):
         try:
             decoded.spans.append(_span(found, resource, scope_name, limits))
         except RefusedError as exc:
@@ -101,12 +106,12 @@ def spans_from_document(document: Json, limits: Limits) -> Decoded:
     return decoded
 
 
-def started_spans_from_document(document: Json, limits: Limits) -> Decoded:
+def started_spans_from_document(document: Json, limits: Limits, allowance: Allowance = UNBOUNDED) -> Decoded:
     """As ``started_spans_from_json_logs``, of a document that is read already."""
     spans: list[Span] = []
     refused: list[str] = []
     ignored = 0
-    for record, resource, scope_name in _entries(document, "Logs", "logRecords", limits):
+    for record, resource, scope_name in _entries(document, "Logs", "logRecords", limits, allowance):
         event_name = _event_name(record)
         if not isinstance(record, dict) or not is_start(event_name):
             ignored += 1
@@ -118,9 +123,12 @@ def started_spans_from_document(document: Json, limits: Limits) -> Decoded:
     return Decoded(spans, refused, ignored)
 
 
-def _entries(document: Json, signal: str, items: str, limits: Limits) -> Iterator[tuple[object, Resource, str]]:
+def _entries(
+    document: Json, signal: str, items: str, limits: Limits, allowance: Allowance
+) -> Iterator[tuple[object, Resource, str]]:
     """Each span or log record with its resource and the name of its scope."""
     for of_resource in _objects(document, f"resource{signal}"):
+        allowance.take(1)
         resource = _resource(of_resource, signal, limits)
         scopes = [(each, each.get("scope")) for each in _objects(of_resource, f"scope{signal}")]
         older = _objects(of_resource, f"instrumentationLibrary{signal}")
@@ -128,7 +136,9 @@ def _entries(document: Json, signal: str, items: str, limits: Limits) -> Iterato
         for of_scope, scope in scopes:
             name = scope.get("name") if isinstance(scope, dict) else None
             scope_name = name if isinstance(name, str) else ""
-            for item in _list(of_scope, items):
+            found = _list(of_scope, items)
+            allowance.take(1 + len(found))
+            for item in found:
                 yield item, resource, scope_name
 
 
@@ -211,7 +221,8 @@ def _text(value: object, limits: Limits) -> str:
 
 
 def _hashable(value: object) -> object:
-    return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
+    """A number or name of an enumeration; 2.0, as some libraries write all numbers, is found as 2 is."""
+    return value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
 
 
 def _status(status: object, limits: Limits) -> tuple[StatusCode, str | None]:

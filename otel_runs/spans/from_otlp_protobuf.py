@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from google.protobuf.message import DecodeError as ProtobufError
 from google.protobuf.unknown_fields import UnknownFieldSet
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.logs.v1 import logs_pb2
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1 import trace_pb2
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
@@ -24,10 +25,13 @@ from otel_runs.spans.protobuf_attributes import UNREADABLE, attributes_from_mess
 from otel_runs.spans.protobuf_messages import LogsData, TracesData
 from otel_runs.spans.protobuf_pieces import pieces
 from otel_runs.spans.protobuf_repair import repaired
+from otel_runs.spans.sizes import UNBOUNDED, Allowance, require_few_fields
 from otel_runs.spans.span import Attributes, Event, Link, Resource, Span, SpanKind, StatusCode
 from otel_runs.spans.started import is_start, started_span
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from otel_runs.spans.limits import Limits
 
 # By number; what is unspecified, or newer than this table, is what most spans are.
@@ -52,31 +56,37 @@ def parts_from_protobuf(signal: Literal["traces", "logs"], body: bytes, limits: 
 
     Raises:
         DecodeError: the body is no such message; always at once, before the first part.
+        TooLargeError: it holds too many things for its size, or too many at all; as above.
     """
     about, read = _SIGNALS[signal]
+    allowance = Allowance(len(body))
     if len(body) <= _LARGE_BYTES:
-        return iter([read(body, limits)])
+        return iter([read(body, limits, allowance)])
     try:
-        cut = pieces(body, PIECE_BYTES)
+        cut = pieces(body, PIECE_BYTES, Allowance(len(body)))
         for piece in cut:
-            _parsed(about, piece, limits)
-    except (DecodeError, ValueError):
-        return iter([read(body, limits)])  # which says what is wrong, if protobuf finds it wrong, too
+            require_few_fields(piece, about.official.DESCRIPTOR)
+            _parsed(about, piece, limits, allowance)
+    except (DecodeError, ValueError) as exc:
+        msg = _no_message(body, about.kind, exc.__cause__ or exc)
+        raise DecodeError(msg) from exc
     return (read(piece, limits) for piece in cut)
 
 
-def spans_from_protobuf(body: bytes, limits: Limits) -> Decoded:
+def spans_from_protobuf(body: bytes, limits: Limits, allowance: Allowance = UNBOUNDED) -> Decoded:
     """The spans of an ExportTraceServiceRequest or TracesData; they look the same on the wire.
 
     Args:
         body: the message, uncompressed.
         limits: what is read of one span at most.
+        allowance: takes what the message holds.
 
     Raises:
         DecodeError: the body is no such message.
+        TooLargeError: it holds more than is allowed.
     """
     decoded = Decoded([], [])
-    parsed = _parsed(_TRACES, body, limits)
+    parsed = _parsed(_TRACES, body, limits, allowance)
     for id_ in parsed.unreadable:
         tell(decoded.refused, f"Span {id_[:8].hex()}", UNREADABLE)
     for resource_spans in parsed.message.resource_spans:
@@ -92,19 +102,21 @@ def spans_from_protobuf(body: bytes, limits: Limits) -> Decoded:
     return decoded
 
 
-def started_spans_from_protobuf_logs(body: bytes, limits: Limits) -> Decoded:
+def started_spans_from_protobuf_logs(body: bytes, limits: Limits, allowance: Allowance = UNBOUNDED) -> Decoded:
     """The started spans that an ExportLogsServiceRequest or LogsData tells of; other records are counted as ignored.
 
     Args:
         body: the message, uncompressed.
         limits: what is read of one record at most.
+        allowance: takes what the message holds.
 
     Raises:
         DecodeError: the body is no such message.
+        TooLargeError: it holds more than is allowed.
     """
     spans: list[Span] = []
     refused: list[str] = []
-    parsed = _parsed(_LOGS, body, limits)
+    parsed = _parsed(_LOGS, body, limits, allowance)
     # Ours are always readable: what others log, text that is not UTF-8 among it, is ignored either way.
     ignored = len(parsed.unreadable)
     for resource_logs in parsed.message.resource_logs:
@@ -133,11 +145,23 @@ class _Signal(NamedTuple):
     """The same message with attributes as messages; None: it is never better, as most entries are ignored."""
     id_field: int
     """Number of the field in which an entry has its span's id."""
+    official: type[Message]
+    """The message with all that is in it."""
+    fields: tuple[str, str, str]
+    """Names of the fields that hold the resources, their scopes, their entries."""
 
 
-_TRACES: Final = _Signal(TracesData, trace_pb2.TracesData, OtlpSpan.SPAN_ID_FIELD_NUMBER)
-_LOGS: Final = _Signal(LogsData, None, LogRecord.SPAN_ID_FIELD_NUMBER)
-_SIGNALS: Final[dict[str, tuple[_Signal, Callable[[bytes, Limits], Decoded]]]] = {
+_TRACES: Final = _Signal(
+    TracesData,
+    trace_pb2.TracesData,
+    OtlpSpan.SPAN_ID_FIELD_NUMBER,
+    trace_pb2.TracesData,
+    ("resource_spans", "scope_spans", "spans"),
+)
+_LOGS: Final = _Signal(
+    LogsData, None, LogRecord.SPAN_ID_FIELD_NUMBER, logs_pb2.LogsData, ("resource_logs", "scope_logs", "log_records")
+)
+_SIGNALS: Final[dict[str, tuple[_Signal, Callable[..., Decoded]]]] = {
     "traces": (_TRACES, spans_from_protobuf),
     "logs": (_LOGS, started_spans_from_protobuf_logs),
 }
@@ -153,12 +177,13 @@ class _Parsed(NamedTuple):
     """The span ids of entries that had to be taken out."""
 
 
-def _parsed(signal: _Signal, body: bytes, limits: Limits) -> _Parsed:
+def _parsed(signal: _Signal, body: bytes, limits: Limits, allowance: Allowance) -> _Parsed:
     known = known_pairs(limits)
     kind, read = signal.kind, known.attributes
     if signal.whole is not None and known.rests(len(body)):
         kind, read = signal.whole, partial(attributes_from_messages, limits=limits)
     message = kind()
+    unreadable: list[bytes] = []
     try:
         message.ParseFromString(body)
     except ProtobufError as exc:
@@ -166,10 +191,24 @@ def _parsed(signal: _Signal, body: bytes, limits: Limits) -> _Parsed:
             rest = repaired(body, kind, signal.id_field)
             message.ParseFromString(rest.body)
         except (ValueError, ProtobufError):
-            msg = f"The body ({len(body)} bytes) is no OTLP protobuf message {kind.__name__}: {exc}."
-            raise DecodeError(msg) from exc
-        return _Parsed(message, read, rest.refused)
-    return _Parsed(message, read, [])
+            raise DecodeError(_no_message(body, kind, exc)) from exc
+        unreadable = rest.refused
+    _count(message, signal, allowance)
+    return _Parsed(message, read, unreadable)
+
+
+def _no_message(body: bytes, kind: type[Any], why: BaseException) -> str:
+    return f"The body ({len(body)} bytes) is no OTLP protobuf message {kind.__name__}: {str(why).rstrip('.')}."
+
+
+def _count(message: Any, signal: _Signal, allowance: Allowance) -> None:
+    """Let the allowance take what a message holds; of spans only their number is looked at."""
+    resources, scopes, entries = signal.fields
+    for of_resource in getattr(message, resources):
+        of_scopes = getattr(of_resource, scopes)
+        allowance.take(1 + len(of_scopes))
+        for of_scope in of_scopes:
+            allowance.take(len(getattr(of_scope, entries)))
 
 
 _new: Final = tuple.__new__

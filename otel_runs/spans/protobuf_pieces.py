@@ -12,9 +12,14 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from otel_runs.spans.protobuf_wire import DELIMITED, fields, head_of
+from otel_runs.spans.sizes import UNBOUNDED, Allowance
 
 _LEVELS: Final = (1, 2, 2)
 """Numbers of the fields that are cut apart: of a request, of a resource's part, of a scope's part."""
+
+
+_COUNTED: Final = 1_000
+"""Fields that are counted at a time: there are as many as spans."""
 
 
 class _Piece(NamedTuple):
@@ -40,56 +45,66 @@ class Pieces:
         return (piece.head + self._body[piece.first : piece.last] for piece in self._cut)
 
 
-def pieces(body: bytes, size: int) -> Pieces:
+def pieces(body: bytes, size: int, allowance: Allowance = UNBOUNDED) -> Pieces:
     """Cut a body.
 
     Args:
         body: as of ``Pieces``.
         size: of a piece, about; one resource, scope or entry may be larger.
+        allowance: takes each field that is looked at.
 
     Raises:
         ValueError: it is no message.
+        TooLargeError: it has more fields than are allowed.
     """
-    return Pieces(body, list(_cut(body, 0, len(body), _LEVELS, size)))
+    return Pieces(body, list(_cut(body, 0, len(body), _LEVELS, size, allowance)))
 
 
-def _cut(body: bytes, start: int, end: int, levels: tuple[int, ...], size: int) -> Iterator[_Piece]:
+def _cut(
+    body: bytes, start: int, end: int, levels: tuple[int, ...], size: int, allowance: Allowance
+) -> Iterator[_Piece]:
     """The pieces of the message between two places: all of its other fields, and some of those that are cut apart."""
     if end - start <= size or not levels:
         yield _Piece(b"", start, end)
         return
     number, *inner = levels
-    common, runs = _runs(body, start, end, number, size)
+    common, runs = _runs(body, start, end, number, size, allowance)
     # Each piece repeats what is common; where that is large, so are the pieces, or a small body made much work.
     size = max(size, len(common))
     for first, content, last in runs:
         if last - first <= size or not inner:
             yield _Piece(common, first, last)
         else:
-            for head, *place in _cut(body, content, last, tuple(inner), size):
+            for head, *place in _cut(body, content, last, tuple(inner), size, allowance):
                 length = len(head) + place[1] - place[0]
                 yield _Piece(common + head_of(number, length) + head, *place)
     if not runs:
         yield _Piece(common, end, end)
 
 
-def _runs(body: bytes, start: int, end: int, number: int, size: int) -> tuple[bytes, list[tuple[int, int, int]]]:
+def _runs(
+    body: bytes, start: int, end: int, number: int, size: int, allowance: Allowance
+) -> tuple[bytes, list[tuple[int, int, int]]]:
     """The fields of other numbers than this, and runs of neighbours with it, each of about a size.
 
     A run is its first byte, the first of its last field's content, and its end. A field above the size has its own.
     """
-    common: list[bytes] = []
+    common = bytearray()
     runs: list[tuple[int, int, int]] = []
     first = content = last = start
-    for found, kind, before, inside, behind in fields(body, start, end):
+    count = 0
+    for count, (found, kind, before, inside, behind) in enumerate(fields(body, start, end), 1):
+        if count % _COUNTED == 0:
+            allowance.take(_COUNTED)
         is_one = found == number and kind == DELIMITED
         if last > first and (not is_one or behind - first > size):
             runs.append((first, content, last))
             first = last = before
         if not is_one:
-            common.append(body[before:behind])
+            common += body[before:behind]
             first = behind
         content, last = inside, behind
+    allowance.take(count % _COUNTED)
     if last > first:
         runs.append((first, content, last))
-    return b"".join(common), runs
+    return bytes(common), runs

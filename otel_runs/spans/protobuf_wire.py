@@ -10,6 +10,12 @@ from typing import Final
 
 DELIMITED: Final = 2
 """The wire type of texts, bytes and messages."""
+_GROUP: Final = 3
+_GROUP_END: Final = 4
+_FIXED: Final = {1: 8, 5: 4}
+"""Wire type -> bytes."""
+_LONGEST_GROUP: Final = 1_000
+"""Fields. OTLP has no groups; those of what is newer are not expected to be long."""
 _WIRE_TYPE_BITS: Final = 3
 _WIRE_TYPE: Final = 0b111
 _MORE: Final = 0x80
@@ -37,10 +43,10 @@ def fields(message: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
             place = content + length
         elif kind == 0:
             _, place = _read_varint(message, place)
-        elif kind == 1:
-            place += 8
-        elif kind == 5:  # noqa: PLR2004  wire types are what they are
-            place += 4
+        elif kind in _FIXED:
+            place += _FIXED[kind]
+        elif kind == _GROUP:
+            place = _behind_group(message, place)
         else:
             msg = f"wire type {kind} at byte {before}"
             raise ValueError(msg)
@@ -48,6 +54,26 @@ def fields(message: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
             msg = f"the message ends inside its field {tag >> _WIRE_TYPE_BITS}"
             raise ValueError(msg)
         yield tag >> _WIRE_TYPE_BITS, kind, before, content, place
+
+
+def _behind_group(message: bytes, place: int) -> int:
+    """The place behind a group, an old kind of message inside a message, which has an end mark instead of a length."""
+    depth = 1
+    for _ in range(_LONGEST_GROUP):
+        tag, place = _read_varint(message, place)
+        kind = tag & _WIRE_TYPE
+        depth += (kind == _GROUP) - (kind == _GROUP_END)
+        if depth == 0:
+            return place
+        if kind == DELIMITED:
+            length, place = _read_varint(message, place)
+            place += length
+        elif kind == 0:
+            _, place = _read_varint(message, place)
+        else:
+            place += _FIXED.get(kind, 0)
+    msg = f"a group of more than {_LONGEST_GROUP} fields"
+    raise ValueError(msg)
 
 
 def delimited(number: int, content: bytes) -> bytes:

@@ -15,9 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from otel_runs import attributes as key
 from otel_runs.errors import DecodeError
 from otel_runs.importer import contents, pieces
 from otel_runs.importer.sources import zstd_decompressed
+from otel_runs.spans.from_jaeger import spans_from_jaeger
+from otel_runs.spans.from_otlp_json import json_from_bytes
+from otel_runs.spans.limits import limits_from_settings
 from otel_runs.store.engine import Database
 from tests.importer.conftest import FILES, Read
 from tests.ingest.contents import Contents, contents_of
@@ -78,6 +82,8 @@ def jaeger_span(**fields: object) -> dict[str, object]:
         ("load", "Span None: it is 'load' (str); expected an object."),
         (jaeger_span(traceID="a" * 33), "expected up to 32 hexadecimal digits."),
         (jaeger_span(traceID="0"), "Span cd: trace_id is "),
+        (jaeger_span(processID=None, process={"tags": 5}), "Span cd: tags is 5 (int); expected a list of objects."),
+        (jaeger_span(spanID=[[7]]), "Span [[7]] (list): spanID is [[7]] (list); expected up to 16"),
         (jaeger_span(spanID=""), "spanID is '' (str); expected up to 16 hexadecimal digits."),
         (jaeger_span(startTime="soon"), "Span cd: startTime is 'soon' (str); expected microseconds, 0 or more."),
         (jaeger_span(startTime=None), "the start time is missing"),
@@ -97,6 +103,31 @@ def test_bad_span_of_jaeger_is_told_and_its_neighbours_are_stored(
     counts, [problem] = read(path)
     assert (counts.spans, counts.refused) == (1, 1)
     assert why in problem
+
+
+@pytest.mark.parametrize("depth", [200, 255, *range(975, 1_015, 2)])
+def test_jaeger_nested_to_any_depth_is_told_or_read(depth: int) -> None:
+    nested = "[" * depth + "7" + "]" * depth
+    tag = {"key": key.MODEL_TAGS, "type": "string", "value": nested}
+    for span in (
+        json.dumps(jaeger_span(spanID="x")).replace('"x"', nested),
+        json.dumps(jaeger_span(tags=[{"key": "a", "type": "string", "value": "x"}])).replace('"x"', nested),
+        json.dumps(jaeger_span(tags=[{**tag, "type": "bool"}])).replace(f'"{nested}"', nested),
+        json.dumps(jaeger_span(tags=[tag])),
+    ):
+        body = f'{{"data": [{{"spans": [{span}, {json.dumps(jaeger_span(spanID="ef"))}]}}]}}'
+        decoded = spans_from_jaeger(json_from_bytes(body.encode()), limits_from_settings({}))
+        assert len(decoded.spans) + len(decoded.refused) == 2
+        assert all(value is None or value == nested for value in decoded.spans[0].attributes.values())
+
+
+def test_tag_of_jaeger_without_a_value_is_no_text() -> None:
+    tags: list[object] = [
+        {"key": name, "type": "string", "value": value} for name, value in (("a", None), ("b", {}), ("c", 7))
+    ]
+    trace = {"spans": [jaeger_span(tags=tags)]}
+    [span] = spans_from_jaeger({"data": [trace]}, limits_from_settings({})).spans
+    assert span.attributes == {"a": None, "b": None, "c": "7"}
 
 
 def test_folder_says_to_name_the_files_in_it(read: Read, tmp_path: Path) -> None:

@@ -187,3 +187,15 @@ def test_null_stands_for_what_is_missing() -> None:
 def test_link_with_an_empty_span_id_costs_no_span() -> None:
     [link] = read(links=[{"traceId": TRACE.hex(), "spanId": ""}]).links
     assert (link.trace_id, link.span_id) == (TRACE.hex(), "")
+
+
+def test_number_of_an_enumeration_may_be_written_as_a_float() -> None:
+    """As some libraries write all numbers: a failed span would look like one that is fine."""
+    span = read(kind=3.0, status={"code": 2.0, "message": "no"})
+    assert (span.kind, span.status, span.status_message) == ("CLIENT", "ERROR", "no")
+
+
+@pytest.mark.parametrize("written", [2.5, True, None, [2], float("nan")])
+def test_what_is_no_number_of_an_enumeration_is_unspecified(written: object) -> None:
+    span = read(kind=written, status={"code": written})
+    assert (span.kind, span.status) == ("INTERNAL", "UNSET")

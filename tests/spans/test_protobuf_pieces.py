@@ -76,10 +76,21 @@ def test_span_of_a_large_body_that_cannot_be_read_costs_itself_only() -> None:
     assert (len(decoded.spans), len(decoded.refused)) == (LARGE - 1, 1)
 
 
+GROUP = b"\x4b\x08\x01\x12\x01x\x1d\x00\x00\x00\x00\x21" + bytes(8) + b"\x53\x54\x4c"
+"""Of number 9, with a field of each wire type and a group in it."""
+
+
 def test_group_that_protobuf_skips_is_skipped_in_a_large_body_too() -> None:
-    body = large().SerializeToString() + b"\x4b\x4c"  # begin and end of a group of number 9
+    body = GROUP + large().SerializeToString() + GROUP
     parts = list(parts_from_protobuf("traces", body, LIMITS))
-    assert [len(part.spans) for part in parts] == [LARGE]
+    assert len(parts) > 5
+    assert together(parts) == spans_from_protobuf(body, LIMITS)
+
+
+@pytest.mark.parametrize("end", [GROUP[:-1], b"\x4b" + b"\x08\x01" * 1_001 + b"\x4c"])
+def test_group_without_its_end_or_of_very_many_fields_is_refused(end: bytes) -> None:
+    with pytest.raises(DecodeError, match="is no OTLP protobuf message TracesData: "):
+        parts_from_protobuf("traces", large().SerializeToString() + end, LIMITS)
 
 
 def test_what_pieces_have_in_common_does_not_multiply() -> None:
