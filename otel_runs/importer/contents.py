@@ -58,6 +58,12 @@ def contents_of(body: bytes, limits: Limits, name: str) -> Contents:
         except DecodeError:
             if body.startswith(b"{"):  # no protobuf message of ours begins so
                 raise
+    if body.lstrip().startswith(b"["):
+        msg = (
+            'it is a list of JSON, as Zipkin and jq write it; expected an object a line: {"resourceSpans": ...} '
+            '(OTLP) or {"data": ...} (Jaeger). jq -c ".[]" writes the objects of a list so.'
+        )
+        raise DecodeError(msg)
     return _from_protobuf(body, limits)
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from io import BufferedReader
-from itertools import chain, islice
 from typing import Final, NamedTuple
 
 LARGEST: Final = 128 * 1024 * 1024
@@ -28,6 +27,7 @@ _CHUNK: Final = 1024 * 1024
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 # A control character, as protobuf has them all over, is in no name of JSON.
 _JSON: Final = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*("[^\x00-\x1f"]|\}|$)')
+_UTF_16: Final = re.compile(rb"(\xff\xfe)?[{\[]\x00|\xfe\xff\x00[{\[]")
 _FIELD_1: Final = 0x0A
 """The first byte of a protobuf message of OTLP: its only field, number 1, of a length."""
 _LOOKED_AT: Final = 256
@@ -52,6 +52,9 @@ def pieces_of(stream: BufferedReader) -> Iterator[Piece]:
     first = stream.peek(_LOOKED_AT)[:_LOOKED_AT]
     if not first:
         return iter(())
+    if _UTF_16.match(first):
+        why = "it is text in UTF-16, as > of PowerShell writes it; expected UTF-8 (Out-File -Encoding utf8)."
+        return iter([Piece("", b"", why)])
     if first[0] < _HIGHEST_LENGTH_BYTE:
         return _messages(stream)
     if first[0] == _FIELD_1 and first.strip() and not _JSON.match(first):
@@ -61,15 +64,27 @@ def pieces_of(stream: BufferedReader) -> Iterator[Piece]:
 
 def _json_pieces(stream: BufferedReader) -> Iterator[Piece]:
     lines = (line for line in _lines(stream) if line.why or line.body.strip())
-    beginning = list(islice(lines, 2))
-    if len(beginning) > 1 and _goes_on(*beginning):
-        yield _whole(b"".join(line.body for line in beginning), stream)
+    first = next(lines, None)
+    if first is None:
+        return
+    try:
+        second = next(lines, None)
+    except Exception:  # the file is damaged behind its first line
+        yield first
+        raise
+    if second is not None and _goes_on(first, second):
+        yield _whole(first.body + second.body, stream)
     else:
-        yield from chain(beginning, lines)
+        yield first
+        if second is not None:
+            yield second
+        yield from lines
 
 
 def _goes_on(first: Piece, second: Piece) -> bool:
     """Whether two lines are the beginning of one document that is written over many."""
+    if first.body.lstrip().startswith(b"["):
+        return not first.body.rstrip().endswith(b"]")
     whole = first.body.lstrip().startswith(b"{") and first.body.rstrip().endswith(b"}")
     return not first.why and not whole and not second.body.startswith(b"{")
 
@@ -94,6 +109,10 @@ def _messages(stream: BufferedReader) -> Iterator[Piece]:
         number += 1
         place = f"message {number}"
         size = int.from_bytes(length, "big")
+        if size == 0 and len(length) == _LENGTH_BYTES:
+            # Zeros, as a crash or a download that was cut off leaves them, would be messages without end.
+            yield Piece(place, b"", "its length is 0, which nobody writes. The rest is not read.")
+            return
         if size > LARGEST:
             # Where the next message begins is not known any more.
             yield Piece(place, b"", f"its length is {size} bytes; expected up to {LARGEST}. The rest is not read.")

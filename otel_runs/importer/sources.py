@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import sys
 import zlib
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from otel_runs.errors import DecodeError
+from otel_runs.importer.streams import gzip_stream
 
 STDIN: Final = "-"
 _GZIP: Final = b"\x1f\x8b"
@@ -54,6 +54,9 @@ def open_source(name: str) -> Iterator[Source]:
     if path.is_dir():
         msg = f"{name} is a folder; expected files. Name those in it: {path / '*'}"
         raise UnopenedError(msg)
+    if path.exists() and not path.is_file() and not path.is_fifo():
+        msg = f"{name} is a device or socket; expected a file, a pipe, or - for standard input."
+        raise UnopenedError(msg)
     try:
         raw = path.open("rb")
     except OSError as exc:
@@ -74,7 +77,7 @@ def _decompressed(raw: BinaryIO, name: str) -> io.BufferedReader:
     buffered = _buffered(raw)
     first = buffered.peek(len(ZSTD))
     if first.startswith(_GZIP):
-        return _buffered(gzip.GzipFile(fileobj=buffered))
+        return _buffered(gzip_stream(buffered))
     if first.startswith(ZSTD):
         return _buffered(_zstd_stream(buffered, name))
     return buffered
@@ -86,11 +89,11 @@ def _buffered(stream: Any) -> io.BufferedReader:
 
 def _zstd_stream(stream: BinaryIO, name: str) -> io.RawIOBase:
     try:
-        from otel_runs.importer.zstd import ZstdStream
+        from otel_runs.importer.zstd import zstd_stream
     except ImportError as exc:
         msg = f"{name} is compressed with zstd, which needs a package more: pip install 'otel-runs[zstd]'"
         raise UnopenedError(msg) from exc
-    return ZstdStream(stream)
+    return zstd_stream(stream)
 
 
 def zstd_decompressed(body: bytes, largest: int, name: str) -> bytes:

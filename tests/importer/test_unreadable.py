@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
+import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from otel_runs import attributes as key
 from otel_runs.errors import DecodeError
 from otel_runs.importer import contents, pieces
-from otel_runs.importer.sources import zstd_decompressed
+from otel_runs.importer.sources import open_source, zstd_decompressed
 from otel_runs.spans.from_jaeger import spans_from_jaeger
 from otel_runs.spans.from_otlp_json import json_from_bytes
 from otel_runs.spans.limits import limits_from_settings
@@ -39,7 +42,7 @@ PROTO = (FILES / "collector-traces.binpb").read_bytes()
         (b'{"resourceSpans": [\n', "is no JSON"),
         (b'{"resourceSpans": "x"}\n', "resourceSpans is 'x' (str); expected a list."),
         (b'{"level": "info", "msg": "started"}\n', "it has the fields level, msg; expected resourceSpans"),
-        (b"[]\n", "3 bytes that are neither JSON nor"),
+        (b"[]\n", "it is a list of JSON, as Zipkin and jq write it; expected an object a line"),
         (b'{"data": 7}\n', "data is 7 (int); expected a list of traces."),
         (b'{"data": [7]}\n', "A trace of Jaeger is 7 (int); expected an object with a list of spans."),
         (b'{"spans": [], "processes": 7}\n', "processes is 7 (int); expected an object."),
@@ -162,6 +165,94 @@ def test_compressed_file_that_ends_early_is_told_and_the_next_file_is_read(
     assert counts.spans >= 10
     assert len(problems) == 1
     assert problems[0].startswith(f"{path}")
+
+
+MANY = [f'{{"resourceSpans": [], "number": "{number} {number**9}"}}\n'.encode() for number in range(20_000)]
+
+
+@pytest.mark.parametrize(("compress", "lost"), [(gzip.compress, 300), (zstandard.compress, 6_000)])
+def test_lines_before_the_place_where_a_compressed_file_is_cut_are_read(
+    tmp_path: Path, compress: Any, lost: int
+) -> None:
+    compressed = compress(b"".join(MANY))
+    path = tmp_path / "traces"
+    path.write_bytes(compressed[: len(compressed) // 2])
+    found: list[bytes] = []
+    with open_source(str(path)) as source, pytest.raises(EOFError, match="ends before its end mark"):
+        found.extend(piece.body for piece in pieces.pieces_of(source.stream))
+    assert found == MANY[: len(found)]
+    assert len(found) > 10_000 - lost
+
+
+def test_only_line_before_the_place_where_a_file_is_cut_is_read(read: Read, tmp_path: Path) -> None:
+    compressor = zlib.compressobj(wbits=31)
+    path = tmp_path / "traces"
+    path.write_bytes(compressor.compress(LINES[0] + LINES[1][:20]) + compressor.flush(zlib.Z_SYNC_FLUSH))
+    counts, [problem] = read(path)
+    assert counts.spans + counts.started + counts.log_records + counts.other_signals > 0
+    assert problem == f"{path}: reading stopped: the compressed data ends before its end mark."
+
+
+@pytest.mark.parametrize("zeros", [1, 512, 5_000])
+def test_zeros_behind_gzip_are_nothing(read: Read, tmp_path: Path, zeros: int) -> None:
+    path = tmp_path / "traces"
+    path.write_bytes(gzip.compress(b"".join(LINES)) + bytes(zeros) + gzip.compress(b"\n") + bytes(zeros))
+    counts, problems = read(path)
+    assert (counts.spans, problems) == (10, [])
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+def test_what_follows_compressed_data_is_told_and_costs_no_span(read: Read, tmp_path: Path, compress: Any) -> None:
+    path = tmp_path / "traces"
+    path.write_bytes(compress(b"".join(LINES)) + b"garbage")
+    counts, problems = read(path)
+    assert counts.spans == 10
+    assert problems == [
+        f"{path}: reading stopped: what follows the compressed data is something else, and is not read."
+    ]
+
+
+@pytest.mark.parametrize("text", ["[\n{}\n,\n{}\n]\n", "[{},\n{}]\n", '[{"traceId": "ab", "id": "cd"}]', " [7]"])
+def test_list_of_json_is_told_once_with_what_is_expected(read: Read, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "traces"
+    path.write_text(text)
+    _, [problem] = read(path)
+    assert "it is a list of JSON, as Zipkin and jq write it; expected an object a line" in problem
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_text_in_utf16_is_told_with_what_is_expected(read: Read, tmp_path: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    path = tmp_path / "traces"
+    path.write_bytes((mark + WHOLE.read_text()).encode(encoding))
+    _, [problem] = read(path)
+    assert problem == (
+        f"{path}: it is text in UTF-16, as > of PowerShell writes it; expected UTF-8 (Out-File -Encoding utf8)."
+    )
+
+
+@pytest.mark.parametrize("size", [4, 5, 1_000_000])
+def test_zeros_are_no_messages(read: Read, tmp_path: Path, size: int) -> None:
+    path = tmp_path / "traces"
+    path.write_bytes(PROTO + bytes(size))
+    counts, [problem] = read(path)
+    assert (counts.spans, counts.unreadable) == (10, 1)
+    assert problem == f"{path}, message 11: its length is 0, which nobody writes. The rest is not read."
+
+
+def test_device_is_no_file(read: Read) -> None:
+    counts, [problem] = read("/dev/zero", WHOLE)
+    assert problem == "/dev/zero is a device or socket; expected a file, a pipe, or - for standard input."
+    assert counts.spans == 10
+
+
+def test_pipe_is_read(read: Read, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(b"".join(LINES),), daemon=True)
+    writer.start()
+    counts, problems = read(path)
+    assert (counts.spans, problems) == (10, [])
 
 
 def test_compressed_file_that_is_damaged_is_told(read: Read, tmp_path: Path) -> None:
