@@ -7,8 +7,10 @@ import re
 import signal
 
 from otel_runs import settings
+from otel_runs.ingest import splitting
 from otel_runs.receiver import answers, compression, over_grpc, over_http, storing
 from otel_runs.server import http_port, run_server
+from otel_runs.spans import sizes
 from tests.named_tests import ROOT
 from tests.programs import Programs, otel_runs_command
 from tests.server.requests import new_request, new_trace
@@ -33,6 +35,7 @@ def limits() -> dict[str, str]:
 LIMITS_IN_CODE = {
     "messages that arrive over gRPC at once": over_grpc.MESSAGES,
     "memory that zstd may ask for": compression._LARGEST_WINDOW,
+    "gzip members or zstd frames in a request": compression._MOST_PARTS,
     "time for a request to arrive": over_http.BODY_SECONDS,
     "time for its headers": http_port.HEAD_SECONDS,
     "line and headers of a request": http_port._HEAD_BYTES,
@@ -41,6 +44,10 @@ LIMITS_IN_CODE = {
     "idle connections over HTTP": http_port._IDLE_SECONDS,
     "spans a transaction": storing.BATCH_SPANS,
     "the same, of a request above 512 KiB": storing.LARGE_REQUEST_SPANS,
+    "time to find the spans that cannot be stored among those of a transaction": splitting.SECONDS,
+    "spans, scopes and resources of a request together": sizes.MOST,
+    "fields in a span, resource or log record of protobuf": sizes.MOST,
+    "objects and lists in JSON": sizes._FEW_OBJECTS,
 }
 
 
