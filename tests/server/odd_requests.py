@@ -350,6 +350,11 @@ def damaged(draw: st.DrawFn, body: bytes) -> bytes:
     return bytes(found)
 
 
+def _nested_json(depth: int) -> bytes:
+    """Spans as deep as the limits of two parsers and of Python's own calls, or not quite."""
+    return b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"[" * depth + b"]" * depth + b"]}]}]}"
+
+
 services = st.sampled_from([TRACES, LOGS, METRICS])
 any_requests = st.one_of(
     st.builds(
@@ -360,6 +365,15 @@ any_requests = st.one_of(
         compression=st.sampled_from([*PACK, "br", "gzip, gzip", "identity", "\x7f"]),
         body=st.binary(max_size=200),
     ),
+    st.builds(
+        Sent,
+        service=st.just(TRACES),
+        over_grpc=st.just(False),
+        content_type=st.just(JSON),
+        compression=st.just(""),
+        body=(st.integers(1, 300) | st.integers(950, 1_050)).map(_nested_json),
+    ),
+    valid_requests(),
     valid_requests(),
     valid_requests(),
     damaged_requests(),
