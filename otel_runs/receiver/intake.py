@@ -63,7 +63,7 @@ class Intake:
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         """Of their bodies."""
-        self._writing = 0
+        self._writing: list[list[_Waiting]] = []
         """Batches."""
         self._changed = threading.Condition()
         self._is_stopping = False
@@ -115,7 +115,8 @@ class Intake:
         """Take nothing more, write what waits, and answer it.
 
         Args:
-            timeout: seconds to write; what waits still then is answered with StoppingError, not dropped in silence.
+            timeout: seconds to write; what is not written then, also by a writer that hangs, is answered with
+                StoppingError, not dropped in silence.
 
         Returns:
             Whether everything was written.
@@ -127,8 +128,10 @@ class Intake:
         for writer in self._writers:
             writer.join(max(0.0, deadline - time.monotonic()))
         with self._changed:
-            left = list(self._waiting)
+            left = [*self._waiting, *(waiting for batch in self._writing for waiting in batch)]
             self._waiting.clear()
+            for batch in self._writing:
+                batch.clear()  # their writer, should it go on, has nobody to answer
             self._waiting_bytes = 0
         for waiting in left:
             self._answer(waiting, StoppingError("The server had to stop before this was written; send it again."))
@@ -145,7 +148,7 @@ class Intake:
                 results = [exc] * len(batch)
             self._meters.add_batch(time.perf_counter() - start)
             with self._changed:
-                self._writing -= 1
+                self._writing = [other for other in self._writing if other is not batch]
             while batch:
                 # Taken out, with the body of its request: the next batch may be long in coming.
                 self._answer(batch.pop(), results.pop())
@@ -161,12 +164,13 @@ class Intake:
                 batch.append(self._waiting.popleft())
                 size += len(batch[-1].request.body)
             self._waiting_bytes -= size
-            self._writing += bool(batch)
+            if batch:
+                self._writing.append(batch)
         return batch
 
     def _is_enough(self) -> bool:
         """Whether what waits is worth a batch of its own; whoever writes looks again when it is done."""
-        return bool(self._waiting) and (self._writing == 0 or self._waiting_bytes >= self._least_bytes)
+        return bool(self._waiting) and (not self._writing or self._waiting_bytes >= self._least_bytes)
 
     def _answer(self, waiting: _Waiting, result: Result) -> None:
         # Room comes first: who is answered may send the next request at once.

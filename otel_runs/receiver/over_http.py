@@ -18,7 +18,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from otel_runs.errors import NotReceivedError, SlowRequestError, TooLargeError, UnsupportedError
+from otel_runs.errors import NotReceivedError, SlowRequestError, StoppingError, TooLargeError, UnsupportedError
 from otel_runs.receiver.answers import Answer
 from otel_runs.receiver.desk import Desk
 from otel_runs.receiver.messages import CONTENT_TYPES, encoded, response, status
@@ -97,6 +97,9 @@ def _receiver(desk: Desk, signal: Signal) -> Handler:
             outcome = await desk.store(Request(signal, encoding, content, compression), PROTOCOL)
         except ClientDisconnect:
             return Response(status_code=499)  # nobody is there to read it
+        except asyncio.CancelledError:  # the port waits no longer; uvicorn would answer 500, which loses the spans
+            stopping = StoppingError("The server stops before it has the whole request; send it again.")
+            return _failure(desk.failed(PROTOCOL, stopping), http)
         except Exception as exc:  # noqa: BLE001  every error has its answer
             await body.skip()
             return _failure(desk.failed(PROTOCOL, exc), http)
@@ -175,7 +178,7 @@ class _Body:
     async def skip(self) -> None:
         """Let the client finish, within limits: many see an answer only after they have sent everything."""
         left = self._limit
-        with suppress(TimeoutError, ClientDisconnect):
+        with suppress(TimeoutError, ClientDisconnect, asyncio.CancelledError):  # the answer is due, also at a stop
             async with asyncio.timeout(_SKIP_SECONDS):
                 while left > 0 and not self._is_complete:
                     left -= len(await self._piece())

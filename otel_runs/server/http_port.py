@@ -22,7 +22,10 @@ _IDLE_SECONDS: Final = 75
 _HEAD_BYTES: Final = 16_384
 _CONNECTIONS: Final = 500
 """At once; what comes above is answered with 503."""
-_STOP_SECONDS: Final = 5
+_STOP_SECONDS: Final = 3
+"""For requests that are being answered, before they are told to come again."""
+_LAST_SECONDS: Final = 1.0
+"""For telling them."""
 _READ_BYTES: Final = 65_536
 """That are read of a connection at a time. asyncio reads 262,144 of a plain one: h11 and uvicorn each copy them, and
 every copy is memory that comes from the kernel and goes back to it (receiver/heap.py), for which all threads wait.
@@ -70,7 +73,10 @@ class HttpPort:
         """Finish what is being answered, and close the port."""
         self._server.should_exit = True
         if self._serving is not None:
-            await self._serving
+            await self._serving  # at its end it cancels what is still under way, and does not wait for the answers
+            left = list(self._server.server_state.tasks)
+            if left:
+                await asyncio.wait(left, timeout=_LAST_SECONDS)
 
 
 class _Server(uvicorn.Server):

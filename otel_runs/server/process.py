@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import threading
 from types import FrameType
 from typing import Final
 
@@ -20,6 +22,12 @@ logger = logging.getLogger(__name__)
 
 _METRICS_MILLISECONDS: Final = 2_000
 """For the last export of the server's own metrics."""
+_MOST_STOP_SECONDS: Final = 28.0
+"""From the signal to the end; Kubernetes and docker-compose.yml kill after 30."""
+_LAST_SECONDS: Final = 3.0
+"""Of them, for what is left to do when all is written and both ports are closed."""
+_NOT_DONE: Final = 1
+"""The exit code then."""
 
 
 def run_process(options: Options, show_run: ShowRun | None = None) -> bool:
@@ -41,20 +49,50 @@ def run_process(options: Options, show_run: ShowRun | None = None) -> bool:
     _warn(options)
     server = RunServer(options, show_run)  # before there are threads, of exporters for instance: it may fork
     own_metrics = start_own_metrics()
+    end = _End()
     try:
-        return asyncio.run(_serve(server))
+        return asyncio.run(_serve(server, end))
     finally:
         if own_metrics is not None:
             own_metrics.shutdown(_METRICS_MILLISECONDS)
+        end.cancel()
 
 
-async def _serve(server: RunServer) -> bool:
+class _End:
+    """Ends the process where it does not end by itself.
+
+    Python waits for its threads, and one of them may wait for a database that answers neither yes nor no: to look
+    whether it can be reached, or for the page of a run. Nothing that was acknowledged hangs on them.
+    """
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def within(self, seconds: float, code: int) -> None:
+        """End it so much later, unless that is said again or it is cancelled."""
+        self.cancel()
+        self._timer = threading.Timer(seconds, os._exit, (code,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Let it run."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+async def _serve(server: RunServer, end: _End) -> bool:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
+    def begin_to_stop() -> None:
+        if not stop.is_set():
+            stop.set()
+            end.within(_MOST_STOP_SECONDS, _NOT_DONE)
+
     def ask_to_stop(number: int, _frame: FrameType | None) -> None:
         logger.info("%s: writing what was accepted, then stopping.", signal.Signals(number).name)
-        loop.call_soon_threadsafe(stop.set)
+        loop.call_soon_threadsafe(begin_to_stop)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
@@ -66,6 +104,7 @@ async def _serve(server: RunServer) -> bool:
     is_done = await server.stop()
     if not is_done:
         logger.error("Not everything could be written in time; its senders were asked to send it again.")
+    end.within(_LAST_SECONDS, 0 if is_done else _NOT_DONE)
     return is_done
 
 

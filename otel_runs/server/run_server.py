@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Awaitable, Iterator
 from typing import Final, NamedTuple
 
 import grpc
@@ -26,8 +27,8 @@ from otel_runs.server.workers import Workers
 
 logger = logging.getLogger(__name__)
 
-STOP_SECONDS: Final = 25.0
-"""To write what was accepted before a stop; Kubernetes kills after 30."""
+STOP_SECONDS: Final = 20.0
+"""To write what was accepted before a stop. Kubernetes kills after 30; ports, workers and exporters end later."""
 _WRITERS: Final = 2
 """Threads that write into a database that takes several transactions: one maps spans while the other waits for it."""
 _LEAST_BYTES: Final = 262_144
@@ -126,18 +127,20 @@ class RunServer:
         Returns:
             Whether everything that was accepted is committed; the senders of the rest were told to send it again.
         """
-        is_done = await asyncio.to_thread(self._intake.stop, STOP_SECONDS)
-        if self._reaping is not None:
-            await asyncio.to_thread(self._reaping.stop)
+        looking = asyncio.to_thread(self._reaping.stop if self._reaping is not None else lambda: None)
+        is_done, _ = await asyncio.gather(asyncio.to_thread(self._intake.stop, STOP_SECONDS), looking)
         # Only now: until here the ports answer what comes with "send again", which is better than no answer.
-        if self._grpc is not None:
-            await self._grpc.stop(_GRACE_SECONDS)
-        if self._http is not None:
-            await self._http.stop()
+        await asyncio.gather(*self._closing_ports())
         if self._logging is not None:
             self._logging.cancel()
         await self._release()
         return is_done
+
+    def _closing_ports(self) -> Iterator[Awaitable[None]]:
+        if self._grpc is not None:
+            yield self._grpc.stop(_GRACE_SECONDS)
+        if self._http is not None:
+            yield self._http.stop()
 
     async def _release(self) -> None:
         """End the workers, and close the database."""

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -200,3 +201,55 @@ def test_line_in_the_log_says_what_came_in_and_only_if_something_did(programs: P
             assert time.monotonic() < deadline, text
     assert text.count("spans stored: 3") == 1
     assert "requests: 0" not in text
+
+
+def test_request_that_is_still_arriving_at_a_stop_is_asked_for_again(programs: Programs) -> None:
+    """With any other code its sender would drop it: a Collector sends nothing again that was answered with 500."""
+    with ServerProcess(programs, "--db", "runs.db") as server, ExitStack() as stack:
+        head = b"POST /v1/%s HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{"
+        slow = [stack.enter_context(socket.create_connection(server.ports.otlp_http, SECONDS)) for _ in range(2)]
+        slow[0].sendall(head % b"traces")
+        slow[1].sendall((head % b"traces").replace(b"json", b"other"))  # refused; the rest of its body is let go
+        assert server.post(new_request()).code == 200, "which is read after the others"
+        server.process.send_signal(signal.SIGTERM)
+        taken, refused = (connection.recv(1000) for connection in slow)
+        assert taken.startswith(b"HTTP/1.1 503")
+        assert b"\r\nretry-after: 2\r\n" in taken.lower()
+        assert refused.startswith(b"HTTP/1.1 415")
+        assert server.process.wait(SECONDS) == 0
+    assert "Traceback" not in server.log.read_text()
+
+
+KILLED_AFTER = 30
+"""Seconds after SIGTERM: by Kubernetes as a rule, and by docker-compose.yml."""
+
+
+def test_stop_ends_before_it_would_be_killed_also_if_the_database_hangs(programs: Programs) -> None:
+    url = f"sqlite:///{programs.database}?timeout=60"
+    with ServerProcess(programs, "--db", url, "--workers", "2") as server, ExitStack() as stack:
+        lock = sqlite3.connect(programs.database, isolation_level=None)
+        stack.callback(lock.close)
+        lock.execute("BEGIN IMMEDIATE")
+        answers: list[object] = []
+
+        def export() -> None:
+            with pytest.raises(grpc.RpcError) as raised:
+                server.export(new_request())
+            answers.append(failure_of(raised.value).code)
+
+        clients = [threading.Thread(target=lambda: answers.append(server.post(new_request()).code))]
+        clients.append(threading.Thread(target=export))
+        for client in clients:
+            client.start()
+        slow = stack.enter_context(socket.create_connection(server.ports.otlp_http, SECONDS))
+        slow.sendall(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n")
+        slow.sendall(b"content-length: 1000\r\n\r\n{")
+        time.sleep(0.5)
+        start = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(2 * SECONDS) == 1
+        assert time.monotonic() - start < KILLED_AFTER - 1
+        for client in clients:
+            client.join(SECONDS)
+    assert set(answers) == {503, grpc.StatusCode.UNAVAILABLE}
+    assert "Traceback" not in server.log.read_text()
