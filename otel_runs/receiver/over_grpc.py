@@ -20,6 +20,7 @@ from otel_runs.receiver.desk import Desk
 from otel_runs.receiver.heap import give_back
 from otel_runs.receiver.messages import encoded, response, status
 from otel_runs.receiver.over_http import METRICS_ARE_NOT_RECEIVED, Readiness
+from otel_runs.receiver.places import Places
 from otel_runs.receiver.request import Request, Signal
 
 PROTOCOL: Final = "grpc"
@@ -70,7 +71,7 @@ def grpc_server(desk: Desk, readiness: Readiness) -> grpc.aio.Server:
     async def metrics(_messages: AsyncIterator[bytes], context: Any) -> bytes:
         await _abort(context, desk.failed(PROTOCOL, NotReceivedError(METRICS_ARE_NOT_RECEIVED)))
 
-    places = asyncio.Semaphore(MESSAGES)
+    places = Places(MESSAGES)
     exports = {service: _receiver(desk, places, signal) for service, signal in _SERVICES.items()}
     for service, export in {**exports, _METRICS: metrics}.items():
         handlers = {"Export": grpc.stream_unary_rpc_method_handler(export)}
@@ -83,7 +84,7 @@ _STREAMS: Final = 100
 """Requests at once on one connection."""
 
 
-def _receiver(desk: Desk, places: asyncio.Semaphore, signal: Signal) -> Handler:
+def _receiver(desk: Desk, places: Places, signal: Signal) -> Handler:
     """What answers the requests of one signal.
 
     A handler of a stream: on the wire it is the same, and the message is not read before there is room for it.
@@ -92,7 +93,9 @@ def _receiver(desk: Desk, places: asyncio.Semaphore, signal: Signal) -> Handler:
     async def export(messages: AsyncIterator[bytes], context: Any) -> bytes:
         try:
             desk.admit(_authorization(context))
-            outcome = await desk.store(_request(signal, await _message(messages, desk, places)), PROTOCOL)
+            outcome = await desk.store(
+                _request(signal, await _message(messages, context.peer(), desk, places)), PROTOCOL
+            )
         except Exception as exc:  # noqa: BLE001  every error has its answer
             answer = desk.failed(PROTOCOL, exc)
         else:
@@ -103,16 +106,16 @@ def _receiver(desk: Desk, places: asyncio.Semaphore, signal: Signal) -> Handler:
     return export
 
 
-async def _message(messages: AsyncIterator[bytes], desk: Desk, places: asyncio.Semaphore) -> bytes:
+async def _message(messages: AsyncIterator[bytes], connection: str, desk: Desk, places: Places) -> bytes:
     try:
-        async with asyncio.timeout(MESSAGE_SECONDS), places:
+        async with asyncio.timeout(MESSAGE_SECONDS) as leaving, places.one(connection, leaving):
             with desk.arriving() as arriving:
                 arriving.add(desk.room_bytes // _SHARE)
                 iterator: Any = aiter(messages)
                 body: bytes | None = await anext(iterator, None)
                 await iterator.aclose()  # it would keep the message
     except TimeoutError as exc:
-        msg = f"The message did not arrive within {MESSAGE_SECONDS:g} seconds; send it again."
+        msg = "The message did not arrive in time; send it again."
         raise SlowRequestError(msg) from exc
     if body is None:
         msg = "The call came without a message; expected one."

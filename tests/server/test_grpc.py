@@ -6,8 +6,11 @@ import gc
 import gzip
 import re
 import threading
+import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from otel_runs import attributes as key
-from otel_runs.receiver import over_grpc
+from otel_runs.receiver import over_grpc, places
 from tests.programs import Programs
 from tests.server.requests import new_request, new_trace
 from tests.server.running import LOGS, METRICS, SECONDS, TRACES, ServerProcess, ThreadedServer, failure_of, serving
@@ -220,3 +223,50 @@ def test_health_service_does_not_know_metrics(server: ThreadedServer) -> None:
     with pytest.raises(grpc.RpcError) as raised:
         server.health(METRICS)
     assert failure_of(raised.value).code is grpc.StatusCode.NOT_FOUND
+
+
+@contextmanager
+def hanging_calls(address: str, number: int) -> Iterator[None]:
+    """A connection with calls whose messages never come."""
+    is_over = threading.Event()
+
+    def silence() -> Iterator[bytes]:
+        is_over.wait(SECONDS)
+        yield from ()
+
+    with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        calls = [channel.stream_unary(f"/{TRACES}/Export").future(silence(), timeout=SECONDS) for _ in range(number)]
+        try:
+            yield
+        finally:
+            is_over.set()
+            for call in calls:
+                call.cancel()
+
+
+@pytest.mark.parametrize(("connections", "within"), [(1, 2.0), (3, 8.0)])
+def test_calls_whose_messages_never_come_do_not_keep_other_connections_out(
+    server: ThreadedServer, connections: int, within: float
+) -> None:
+    with ExitStack() as stack:
+        for _ in range(connections):
+            stack.enter_context(hanging_calls(str(server.ports.otlp_grpc), 20))
+        wait_until(lambda: server.server._meters.queue_bytes > 0, what="a hanging call in its place")
+        time.sleep(0.5)  # until the others have come, too
+        start = time.monotonic()
+        assert server.export(new_request()) == b""
+        assert time.monotonic() - start < within
+
+
+def test_slow_message_has_its_whole_time_while_nobody_waits(
+    server: ThreadedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "PATIENCE_SECONDS", 0.1)
+
+    def slow() -> Iterator[bytes]:
+        time.sleep(1)
+        yield new_request().SerializeToString()
+
+    with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel, ThreadPoolExecutor(3) as clients:
+        export = channel.stream_unary(f"/{TRACES}/Export")
+        assert list(clients.map(lambda _: export(slow(), timeout=SECONDS), range(3))) == [b""] * 3
