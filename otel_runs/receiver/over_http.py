@@ -33,6 +33,10 @@ _BLOCK_BYTES: Final = 524_288
 _SKIP_SECONDS: Final = 5.0
 """For the rest of a body that is not wanted."""
 
+_ALIVE: Final = "/healthz"
+_READY: Final = "/readyz"
+HEALTH_PATHS: Final = frozenset({_ALIVE, _READY})
+
 _ENCODINGS: Final[dict[str, Encoding]] = {content_type: encoding for encoding, content_type in CONTENT_TYPES.items()}
 
 Handler = Callable[[HttpRequest], Awaitable[Response]]
@@ -71,8 +75,8 @@ def http_app(desk: Desk, readiness: Readiness, others: Sequence[BaseRoute] = ())
             Route("/v1/traces", _receiver(desk, "traces"), methods=["POST"]),
             Route("/v1/logs", _receiver(desk, "logs"), methods=["POST"]),
             Route("/v1/metrics", metrics, methods=["POST"]),
-            Route("/healthz", alive),
-            Route("/readyz", ready),
+            Route(_ALIVE, alive),
+            Route(_READY, ready),
             *others,
         ],
         exception_handlers={HTTPException: other},

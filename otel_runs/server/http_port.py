@@ -11,8 +11,11 @@ from typing import Any, Final
 import h11
 import uvicorn
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from otel_runs.receiver.over_http import HEALTH_PATHS
 from otel_runs.server.options import Tls
 
 HEAD_SECONDS: Final = 10.0
@@ -21,7 +24,9 @@ _IDLE_SECONDS: Final = 75
 """That a connection may rest between two requests."""
 _HEAD_BYTES: Final = 16_384
 _CONNECTIONS: Final = 500
-"""At once; what comes above is answered with 503."""
+"""At once. Another one takes the place of the one that has rested longest; if none rests, it is answered with 503."""
+_FOR_HEALTH: Final = 20
+"""Connections above, which may only ask for the server's health: it is alive, and not to be restarted for its load."""
 _STOP_SECONDS: Final = 3
 """For requests that are being answered, before they are told to come again."""
 _LAST_SECONDS: Final = 1.0
@@ -45,7 +50,7 @@ class HttpPort:
         self._socket = listening
         self._server = _Server(
             uvicorn.Config(
-                app,
+                self._limited(app),
                 # Pure Python, but with a limit for headers; requests are few and large here.
                 http=_PatientProtocol,
                 ws="none",
@@ -55,7 +60,6 @@ class HttpPort:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=_CONNECTIONS,
                 h11_max_incomplete_event_size=_HEAD_BYTES,
                 timeout_keep_alive=_IDLE_SECONDS,
                 timeout_graceful_shutdown=_STOP_SECONDS,
@@ -64,6 +68,19 @@ class HttpPort:
             )
         )
         self._serving: asyncio.Task[None] | None = None
+
+    def _limited(self, app: Starlette) -> ASGIApp:
+        """Limits what is answered. The limit of uvicorn counts connections that rest, and refuses to tell its health, too."""
+
+        async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+            is_full = len(self._server.server_state.connections) > _CONNECTIONS
+            if is_full and scope["path"] not in HEALTH_PATHS:
+                headers = {"Connection": "close", "Retry-After": "1"}
+                await PlainTextResponse("Too many connections; send it again.\n", 503, headers)(scope, receive, send)
+            else:
+                await app(scope, receive, send)
+
+        return limited
 
     def start(self) -> None:
         """Begin to answer."""
@@ -88,20 +105,25 @@ class _Server(uvicorn.Server):
 
 
 class _PatientProtocol(H11Protocol):
-    """A connection on which a request's headers may not take for ever.
+    """A connection on which a request's headers may not take for ever, and which makes room when it rests.
 
     uvicorn waits without limit for the first request, and for the end of headers that have begun; a few thousand such
     connections would keep everybody else out.
     """
 
     _limit: asyncio.TimerHandle | None = None
+    _heard: float = 0.0
+    """The loop's time."""
 
     def connection_made(self, transport: Any) -> None:
         transport.max_size = _READ_BYTES
         super().connection_made(transport)
+        self._heard = self.loop.time()
         self._watch_head()
+        self._make_room()
 
     def data_received(self, data: bytes) -> None:
+        self._heard = self.loop.time()
         super().data_received(data)
         self._watch_head()
 
@@ -109,6 +131,17 @@ class _PatientProtocol(H11Protocol):
         super().connection_lost(exc)
         if self._limit is not None:
             self._limit.cancel()
+
+    def _make_room(self) -> None:
+        others = [each for each in self.connections if isinstance(each, _PatientProtocol) and each is not self]
+        staying = [each for each in others if not each.transport.is_closing()]
+        if len(staying) < _CONNECTIONS:
+            return
+        resting = [each for each in staying if each.cycle is None or each.cycle.response_complete]
+        if resting:
+            min(resting, key=lambda each: each._heard).transport.close()  # noqa: SLF001  of the same class
+        elif len(staying) >= _CONNECTIONS + _FOR_HEALTH:
+            self.transport.abort()
 
     def _watch_head(self) -> None:
         waits = self.conn.their_state is h11.IDLE

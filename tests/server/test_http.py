@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import json
 import socket
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 import zstandard
@@ -26,6 +28,7 @@ from tests.server.requests import new_request, new_trace
 from tests.server.running import JSON, PROTOBUF, ThreadedServer, serving
 from tests.spans.otlp import PARENT, SPAN, START, TRACE, document, logs, otlp_span, pairs, traces
 from tests.stored_names import names_in
+from tests.waiting import wait_until
 
 
 def as_json(message: Message) -> bytes:
@@ -261,3 +264,40 @@ def test_client_that_goes_away_in_the_middle_does_no_harm(server: ThreadedServer
         with socket.create_connection(server.ports.otlp_http, timeout=10) as connection:
             connection.sendall(BEGUN)
     assert server.post(new_request()).code == 200
+
+
+def code_of(connection: socket.socket) -> int:
+    """Of the answer on a connection, which is read to its end."""
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
+def test_connection_that_rests_makes_room_for_another_one(
+    server: ThreadedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_port, "_CONNECTIONS", 3)
+    with ExitStack() as stack:
+        resting = [stack.enter_context(socket.create_connection(server.ports.otlp_http, 10)) for _ in range(3)]
+        for connection in resting:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert code_of(connection) == 200
+        assert server.post(new_request()).code == 200
+        assert resting[0].recv(1000) == b"", "it has rested longest"
+        resting[2].sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert code_of(resting[2]) == 200, "it has not"
+
+
+def test_health_is_told_while_all_connections_are_busy(server: ThreadedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_port, "_CONNECTIONS", 3)
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(server.ports.otlp_http, 10)).sendall(BEGUN)
+        wait_until(lambda: server.server._meters.queue_bytes == 3, what="three bodies that arrive")
+        answer = server.post(new_request())
+        assert (answer.code, answer.headers["retry-after"]) == (503, "1")
+        assert [server.request("GET", path).code for path in ("/healthz", "/readyz")] == [200, 200]
+        monkeypatch.setattr(http_port, "_FOR_HEALTH", 0)
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            server.request("GET", "/healthz")
