@@ -12,7 +12,7 @@ from otel_runs.receiver.answers import Answer, answer_to
 from otel_runs.receiver.intake import Intake
 from otel_runs.receiver.meters import Meters
 from otel_runs.receiver.request import Outcome, Request
-from otel_runs.receiver.room import Arriving, Room
+from otel_runs.receiver.room import Room, Share
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +72,9 @@ class Desk:
         """As ``Intake.require_room``."""
         self._intake.require_room(size)
 
-    def arriving(self) -> Arriving:
-        """Around the reading of a request's body, piece by piece."""
-        return Arriving(self._room)
+    def arriving(self, size: int = 0) -> Share:
+        """Around the reading of a request's body, piece by piece; its size, as far as its sender told."""
+        return self._room.share(size)
 
     async def store(self, request: Request, protocol: str) -> Outcome:
         """Queue a request, and wait until it is committed.

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from otel_runs.errors import StoppingError
 from otel_runs.receiver.meters import Meters
 from otel_runs.receiver.request import Outcome, Request
-from otel_runs.receiver.room import Room
+from otel_runs.receiver.room import Room, Share
 from otel_runs.receiver.storing import Result
 
 _BATCH_BYTES: Final = 786_432
@@ -38,10 +38,8 @@ class _Waiting(NamedTuple):
 
     request: Request
     future: Future[Outcome]
-
-    @property
-    def bytes(self) -> int:
-        return len(self.request.body) + _REQUEST_BYTES
+    share: Share
+    """Of the room."""
 
 
 class Intake:
@@ -102,10 +100,10 @@ class Intake:
             OverloadedError: the queue is full.
             StoppingError: the server takes no more work.
         """
-        waiting = _Waiting(request, Future())
+        waiting = _Waiting(request, Future(), self._room.share())
         with self._changed:
             self._require_work()
-            self._room.take(waiting.bytes)
+            waiting.share.add(len(request.body) + _REQUEST_BYTES)
             self._waiting.append(waiting)
             self._waiting_bytes += len(request.body)
             self._changed.notify()
@@ -174,7 +172,7 @@ class Intake:
 
     def _answer(self, waiting: _Waiting, result: Result) -> None:
         # Room comes first: who is answered may send the next request at once.
-        self._room.give_back(waiting.bytes)
+        waiting.share.end()
         if not waiting.future.set_running_or_notify_cancel():
             return  # who waited has gone
         if isinstance(result, Exception):

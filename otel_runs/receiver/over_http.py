@@ -23,7 +23,7 @@ from otel_runs.receiver.answers import Answer
 from otel_runs.receiver.desk import Desk
 from otel_runs.receiver.messages import CONTENT_TYPES, encoded, response, status
 from otel_runs.receiver.request import Encoding, Request, Signal
-from otel_runs.receiver.room import Arriving
+from otel_runs.receiver.room import Share
 
 PROTOCOL: Final = "http"
 BODY_SECONDS: Final = 30.0
@@ -94,7 +94,7 @@ def _receiver(desk: Desk, signal: Signal) -> Handler:
         try:
             desk.admit(http.headers.get("authorization"), _announced_size(http))
             encoding = _encoding(http)
-            with desk.arriving() as arriving:
+            with desk.arriving(_announced_size(http)) as arriving:
                 content = await body.read(arriving)
             # No other request comes between: store() takes the same room again before it waits.
             compression = http.headers.get("content-encoding", "").strip().lower()
@@ -144,7 +144,7 @@ class _Body:
         self._limit = limit
         self._is_complete = False
 
-    async def read(self, arriving: Arriving) -> bytes:
+    async def read(self, arriving: Share) -> bytes:
         """All of it.
 
         Args:

@@ -70,7 +70,7 @@ class HttpPort:
         self._serving: asyncio.Task[None] | None = None
 
     def _limited(self, app: Starlette) -> ASGIApp:
-        """Limits what is answered. The limit of uvicorn counts connections that rest, and refuses to tell its health, too."""
+        """Not by the limit of uvicorn, which refuses to tell the health, too."""
 
         async def limited(scope: Scope, receive: Receive, send: Send) -> None:
             is_full = len(self._server.server_state.connections) > _CONNECTIONS

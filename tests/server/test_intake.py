@@ -293,3 +293,22 @@ def test_stop_that_cannot_write_in_time_answers_what_waits(shelf: Shelf) -> None
         assert not intake.stop(0.1)
         with pytest.raises(StoppingError):
             waiting.result(0)
+
+
+def test_large_request_is_taken_while_small_ones_fill_the_queue_but_one_at_a_time(shelf: Shelf) -> None:
+    """It would hardly ever find the queue empty enough."""
+    large = Request("traces", "protobuf", new_request().SerializeToString() + b"\xfa\x07\x80\x80\x04" + bytes(65_536))
+    with taking(shelf, queue_bytes=100_000) as intake:
+        shelf.is_open.clear()
+        small = [intake.submit(request())]
+        with pytest.raises(OverloadedError):
+            while True:
+                small.append(intake.submit(request()))
+        taken = intake.submit(large)
+        with pytest.raises(OverloadedError):
+            intake.submit(large)
+        shelf.is_open.set()
+        for future in [*small, taken]:
+            assert future.result(SECONDS).stored == 3
+        assert intake.submit(large).result(SECONDS).stored == 3
+        assert intake.submit(large).result(SECONDS).stored == 3, "its place outside is free again"

@@ -115,6 +115,17 @@ def test_bodies_take_room_while_they_arrive(sqlite_url: str) -> None:
         await_room(server)
 
 
+def test_large_body_arrives_while_others_have_taken_the_room(sqlite_url: str) -> None:
+    head = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: %d\r\n\r\n"
+    with serving(sqlite_url, queue_bytes=200_000) as server, ExitStack() as stack:
+        for _ in range(2):
+            slow = stack.enter_context(socket.create_connection(server.ports.otlp_http, timeout=SECONDS))
+            slow.sendall(head % 100_000 + bytes(99_000))
+        wait_until(lambda: server.server._meters.queue_bytes == 198_000, what="two bodies that arrive")
+        assert server.post(bytes(150_000)).code == 400, "taken, and found to be no OTLP"
+        assert server.post(bytes(90_000)).code == 503
+
+
 def test_client_that_leaves_in_the_middle_of_a_body_takes_no_room_with_it(sqlite_url: str) -> None:
     with serving(sqlite_url) as server:
         with socket.create_connection(server.ports.otlp_http, timeout=SECONDS) as connection:
