@@ -34,6 +34,11 @@ _SHARE: Final = 8
 _LARGE_MESSAGE: Final = 1_048_576
 """Bytes, of a message after which the heap is given back: gRPC gathers it in pieces, and four of them at a time leave
 holes of 20 MB. To store such a message takes fifty times as long."""
+CONNECTIONS: Final = 2_000
+"""At once; gRPC closes what comes above, and its client tries again."""
+IDLE_SECONDS: Final = 75.0
+"""That a connection may rest between two calls; its client makes a new one for the next."""
+_BEGIN_MILLISECONDS: Final = 10_000
 WATCH_SECONDS: Final = 5.0
 """Between two looks at the server's health for those who watch it."""
 
@@ -62,6 +67,11 @@ def grpc_server(desk: Desk, readiness: Readiness) -> grpc.aio.Server:
             # Without: what arrives of a message before it is asked for is 64 kB, and not as much as the network brings.
             ("grpc.http2.bdp_probe", 0),
             ("grpc.max_concurrent_streams", _STREAMS),
+            ("grpc.max_allowed_incoming_connections", CONNECTIONS),
+            ("grpc.max_connection_idle_ms", int(IDLE_SECONDS * 1000)),
+            # For those that never begin to speak TLS, or HTTP/2.
+            ("grpc.server_handshake_timeout_ms", _BEGIN_MILLISECONDS),
+            ("grpc.http2.settings_timeout", _BEGIN_MILLISECONDS),
             # With it, gRPC refuses calls that are at the limit instead of letting the client wait.
             ("grpc.http.overload_protection", 0),
         ],

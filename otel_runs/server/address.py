@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 from otel_runs.errors import SettingsError
 
 _LAST_PORT: Final = 65_535
+BACKLOG: Final = 128
+"""Connections that wait to be taken."""
 
 
 class Address(NamedTuple):
@@ -57,7 +59,7 @@ def listening_socket(address: Address, option: str) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((address.host, address.port), family=family, backlog=128)
+        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
     except OSError as exc:
         raise cannot_listen(address, option, exc.strerror or str(exc)) from exc
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from otel_runs.receiver.over_http import HEALTH_PATHS
+from otel_runs.server.address import BACKLOG
 from otel_runs.server.options import Tls
 
 HEAD_SECONDS: Final = 10.0
@@ -60,6 +61,7 @@ class HttpPort:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                backlog=BACKLOG,
                 h11_max_incomplete_event_size=_HEAD_BYTES,
                 timeout_keep_alive=_IDLE_SECONDS,
                 timeout_graceful_shutdown=_STOP_SECONDS,

@@ -13,6 +13,7 @@ from typing import Final
 from otel_runs.garbage import look_seldom
 from otel_runs.receiver.heap import keep_little
 from otel_runs.server.log import start_log
+from otel_runs.server.open_files import TellOfTooMany, allow_many
 from otel_runs.server.options import Options
 from otel_runs.server.own_metrics import start_own_metrics
 from otel_runs.server.run_page import ShowRun
@@ -44,6 +45,7 @@ def run_process(options: Options, show_run: ShowRun | None = None) -> bool:
         OtelRunsError: the server cannot start.
     """
     start_log()
+    allow_many()
     keep_little()
     look_seldom()
     _warn(options)
@@ -84,6 +86,7 @@ class _End:
 async def _serve(server: RunServer, end: _End) -> bool:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(TellOfTooMany())
 
     def begin_to_stop() -> None:
         if not stop.is_set():

@@ -42,6 +42,8 @@ LIMITS_IN_CODE = {
     "connections over HTTP": http_port._CONNECTIONS,
     "calls at once on a connection over gRPC": over_grpc._STREAMS,
     "idle connections over HTTP": http_port._IDLE_SECONDS,
+    "connections over gRPC": over_grpc.CONNECTIONS,
+    "idle connections over gRPC": over_grpc.IDLE_SECONDS,
     "spans a transaction": storing.BATCH_SPANS,
     "the same, of a request above 512 KiB": storing.LARGE_REQUEST_SPANS,
     "time to find the spans that cannot be stored among those of a transaction": splitting.SECONDS,
