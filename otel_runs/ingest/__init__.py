@@ -46,11 +46,18 @@ class Ingest:
     Args:
         database: open, and at the current schema.
         turns: entered around each transaction.
+        lock_seconds: that a transaction waits for what is locked, at most; None: as long as it takes.
     """
 
-    def __init__(self, database: Database, turns: AbstractContextManager[object] | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        turns: AbstractContextManager[object] | None = None,
+        lock_seconds: int | None = None,
+    ) -> None:
         self._database = database
         self._turns = turns or nullcontext()
+        self._lock_seconds = lock_seconds
         self._keep = settings.value(settings.METADATA)
         self._strict = settings.is_strict()
 
@@ -130,8 +137,9 @@ class Ingest:
             presumed.presume_new(self._database.dialect.name)
         with self._turns, self._database.write() as connection:
             writer = Writer(connection)
-            if losses:
-                self._database.dialect.limit_waiting(connection, _LOCK_SECONDS)
+            lock_seconds = _LOCK_SECONDS if losses else self._lock_seconds
+            if lock_seconds is not None:
+                self._database.dialect.limit_waiting(connection, lock_seconds)
             settlement = Settlement(others, known, _not_held(writer, losses))
             if others.traces or losses:
                 settlement.settle(writer)

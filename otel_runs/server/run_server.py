@@ -24,6 +24,7 @@ from otel_runs.server.reaping import Reaping
 from otel_runs.server.run_page import ShowRun, run_page_route
 from otel_runs.server.run_store import RunStore
 from otel_runs.server.workers import Workers
+from otel_runs.server.writes import Writes
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ class RunServer:
         store = self._workers or Storing(self._store.save, options.limits, options.most_bytes)
         threads = _WRITERS if self._store.several_writers else 1
         writers, least = (threads, _LEAST_BYTES) if self._workers is None else (options.workers, 0)
-        self._intake = Intake(store.store, room=room, meters=self._meters, writers=writers, least_bytes=least)
+        self._writes = Writes(store.store, self._store.try_writing)
+        self._intake = Intake(self._writes.store, room=room, meters=self._meters, writers=writers, least_bytes=least)
         self._desk = Desk(self._intake, room, self._meters, token=options.token, most_bytes=options.most_bytes)
         # In this process alone, however many workers there are; but it takes its turn among them.
         self._reaped = self._store if self._workers is None else RunStore(options.database, self._workers.turns)
@@ -156,12 +158,15 @@ class RunServer:
         except Exception as exc:  # noqa: BLE001  whatever it is, it is the answer
             return str(exc)
         if self._probing is None or self._probing.done():  # a database that hangs is asked once, not by everybody
-            self._probing = asyncio.create_task(asyncio.to_thread(self._store.problem))
+            self._probing = asyncio.create_task(asyncio.to_thread(self._store_problem))
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 return await asyncio.shield(self._probing)
         except TimeoutError:
             return f"the run database did not answer within {_PROBE_SECONDS:g} seconds"
+
+    def _store_problem(self) -> str | None:
+        return self._store.problem() or self._writes.problem()
 
     async def _log(self, interval: float) -> None:
         before = self.counts

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Final
+from uuid import UUID
 
 from otel_runs.errors import OtelRunsError, StoreUnavailableError
 from otel_runs.ingest import Ingest
@@ -16,6 +17,13 @@ from otel_runs.spans.span import Span
 from otel_runs.store.dialects import dialect_named
 from otel_runs.store.engine import Database, open_database
 from otel_runs.store.location import database_url, shown
+from otel_runs.store.writer import Writer
+
+_LOCK_SECONDS: Final = 5
+"""That a transaction waits for what is locked; exporters give up after ten, and must have an answer before."""
+_TRY_SECONDS: Final = 2
+_NOBODYS_RUN: Final = str(UUID(int=0))
+"""No trace has the id of zeros."""
 
 
 class RunStore:
@@ -83,6 +91,17 @@ class RunStore:
             return f"the run database cannot be used now ({type(exc).__name__}); the server's log says more"
         return None
 
+    def try_writing(self) -> None:
+        """Delete the run that nobody has, in a transaction like any other.
+
+        Raises:
+            OtelRunsError: the database takes no writes now: it is read-only or locked, a table or a right is missing.
+        """
+        database, _ = self._open()
+        with database.write() as connection:
+            database.dialect.limit_waiting(connection, _TRY_SECONDS)
+            Writer(connection).delete_runs([_NOBODYS_RUN])
+
     def close(self) -> None:
         """Close all connections."""
         with self._opening:
@@ -93,5 +112,5 @@ class RunStore:
         with self._opening:
             if self._opened is None:
                 database = open_database(self._url, synchronous="FULL")
-                self._opened = (database, Ingest(database, self._turns))
+                self._opened = (database, Ingest(database, self._turns, _LOCK_SECONDS))
             return self._opened
