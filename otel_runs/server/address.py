@@ -59,7 +59,12 @@ def listening_socket(address: Address, option: str) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+        # As gRPC does: [::] is this machine by either protocol.
+        takes_both = address.host == "::" and socket.has_dualstack_ipv6()
+        listens_at = (address.host, address.port)
+        return socket.create_server(listens_at, family=family, backlog=BACKLOG, dualstack_ipv6=takes_both)
+    except UnicodeError as exc:  # of names that DNS cannot hold
+        raise cannot_listen(address, option, "the host is no name that can be looked up") from exc
     except OSError as exc:
         raise cannot_listen(address, option, exc.strerror or str(exc)) from exc
 

@@ -92,13 +92,22 @@ def options_from_settings(
 def _token(environ: Mapping[str, str]) -> str | None:
     file = settings.read(settings.SERVER_TOKEN_FILE, environ)
     if file is None:
-        return settings.read(settings.SERVER_TOKEN, environ)
+        token = settings.read(settings.SERVER_TOKEN, environ)
+        return None if token is None else _usable(token, settings.SERVER_TOKEN.env)
     try:
-        token = Path(file).read_text(encoding="utf-8").strip()
+        return _usable(Path(file).read_text(encoding="utf-8"), f"{settings.SERVER_TOKEN_FILE.env} is {file!r}, which")
     except (OSError, UnicodeDecodeError) as exc:
         msg = f"{settings.SERVER_TOKEN_FILE.env} is {file!r}, which cannot be read: {exc}"
         raise SettingsError(msg) from exc
+
+
+def _usable(text: str, where: str) -> str:
+    """The token as a header carries it: without the end of its line. No message tells it."""
+    token = text.strip()
     if not token:
-        msg = f"{settings.SERVER_TOKEN_FILE.env} is {file!r}, which is empty; expected the token that clients must send"
+        msg = f"{where} is empty; expected the token that clients must send"
+        raise SettingsError(msg)
+    if not (token.isascii() and token.isprintable()):
+        msg = f"{where} has characters that no header carries; expected a token of printable ASCII characters"
         raise SettingsError(msg)
     return token

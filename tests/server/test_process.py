@@ -150,6 +150,37 @@ def test_token_file_that_is_missing_or_empty_stops_the_start(programs: Programs,
     assert "OTEL_RUNS_SERVER_TOKEN_FILE is 'token'" in done.stderr.replace("\n", " ")
 
 
+def test_end_of_the_line_is_no_part_of_a_token_from_the_environment(programs: Programs) -> None:
+    with ServerProcess(programs, "--db", "runs.db", environ={"OTEL_RUNS_SERVER_TOKEN": "s3cret\n"}) as server:
+        assert server.post(new_request(), **BEARER).code == 200
+
+
+@pytest.mark.parametrize(
+    ("token", "says"), [(" \n", "is empty"), ("g\u00fcltig", "has characters that no header carries")]
+)
+def test_token_that_nobody_can_send_stops_the_start(programs: Programs, token: str, says: str) -> None:
+    done = serve(programs, OTEL_RUNS_SERVER_TOKEN=token)
+    assert done.returncode == 1
+    assert f"OTEL_RUNS_SERVER_TOKEN {says}" in words_of(done.stderr)
+    assert "ltig" not in done.stderr
+
+
+@pytest.mark.parametrize("host", [".example.com", "a" * 64 + ".example.com"])
+def test_host_that_no_name_can_be_is_said_without_a_traceback(programs: Programs, host: str) -> None:
+    done = serve(programs, "--otlp-http", f"{host}:0", "--db", "runs.db")
+    assert done.returncode == 1
+    assert f"--otlp-http: cannot listen on {host}:0" in words_of(done.stderr).replace("\n", " ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_both_ports_take_ipv4_where_they_listen_on_all_addresses_of_ipv6(programs: Programs) -> None:
+    with ServerProcess(programs, "--otlp-grpc", "[::]:0", "--otlp-http", "[::]:0", "--db", "runs.db") as server:
+        for host in ("127.0.0.1", "::1"):
+            for port in (server.ports.otlp_grpc.port, server.ports.otlp_http.port):
+                socket.create_connection((host, port), timeout=SECONDS).close()
+
+
 def test_address_that_others_reach_is_warned_of_unless_there_are_a_token_and_tls(programs: Programs) -> None:
     everywhere = ("--otlp-http", "0.0.0.0:0", "--db", "runs.db")
     with ServerProcess(programs, *everywhere) as open_to_all:
