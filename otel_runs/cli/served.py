@@ -66,6 +66,8 @@ def serve(asked: Asked) -> int:
 
 
 def _serve(asked: Asked) -> bool:
+    # gRPC's library reads it when it is loaded; it would write a line for whatever clients do wrong.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from otel_runs.server.address import address_from_text
         from otel_runs.server.options import options_from_settings, tls_from_files

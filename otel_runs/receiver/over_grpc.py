@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, NoReturn
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from google.protobuf.message import DecodeError as ProtobufError
+from grpc_health.v1 import health, health_pb2
 
-from otel_runs.errors import DecodeError, NotReceivedError, SlowRequestError
+from otel_runs.errors import DecodeError, NotReceivedError, OtelRunsError, SlowRequestError
 from otel_runs.receiver.answers import Answer
+from otel_runs.receiver.compression import unpacked
 from otel_runs.receiver.desk import Desk
 from otel_runs.receiver.heap import give_back
 from otel_runs.receiver.messages import encoded, response, status
@@ -39,6 +41,8 @@ CONNECTIONS: Final = 2_000
 IDLE_SECONDS: Final = 75.0
 """That a connection may rest between two calls; its client makes a new one for the next."""
 _BEGIN_MILLISECONDS: Final = 10_000
+_HEALTH_BYTES: Final = 4_096
+"""Of a question for the server's health."""
 WATCH_SECONDS: Final = 5.0
 """Between two looks at the server's health for those who watch it."""
 
@@ -86,7 +90,12 @@ def grpc_server(desk: Desk, readiness: Readiness) -> grpc.aio.Server:
     for service, export in {**exports, _METRICS: metrics}.items():
         handlers = {"Export": grpc.stream_unary_rpc_method_handler(export)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-    health_pb2_grpc.add_HealthServicer_to_server(_Health(readiness), server)
+    told = _Health(readiness)
+    health_handlers = {
+        "Check": grpc.unary_unary_rpc_method_handler(told.check),
+        "Watch": grpc.unary_stream_rpc_method_handler(told.watch),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(health.SERVICE_NAME, health_handlers),))
     return server
 
 
@@ -163,27 +172,31 @@ async def _abort(context: Any, answer: Answer) -> NoReturn:
     raise AssertionError  # abort raises
 
 
-class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # published without types
-    """Says that the server serves while its database can be reached."""
+class _Health:
+    """Says that the server serves while it can store spans.
+
+    Takes bytes like the others: of a message that cannot be read, gRPC would write a traceback into the log.
+    """
 
     def __init__(self, readiness: Readiness) -> None:
-        super().__init__()
         self._readiness = readiness
 
-    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802  gRPC's name
+    async def check(self, message: bytes, context: Any) -> bytes:
         """Of the whole server, or one of its services."""
-        status = await self._status(request.service)
+        service = await _asked_service(message, context)
+        status = await self._status(service)
         if status == _UNKNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.service} is no service here.")
-        return health_pb2.HealthCheckResponse(status=status)
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"{service} is no service here.")
+        return _told(status)
 
-    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802  gRPC's name
+    async def watch(self, message: bytes, context: Any) -> None:
         """The same, and again whenever it has changed."""
+        service = await _asked_service(message, context)
         told = None
         while not context.cancelled():
-            status = await self._status(request.service)
+            status = await self._status(service)
             if status != told:
-                await context.write(health_pb2.HealthCheckResponse(status=status))
+                await context.write(_told(status))
             told = status
             await asyncio.sleep(WATCH_SECONDS)
 
@@ -191,3 +204,18 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # published wit
         if service and service not in _SERVICES:
             return _UNKNOWN
         return _SERVING if await self._readiness() is None else _NOT_SERVING
+
+
+async def _asked_service(message: bytes, context: Any) -> str:
+    try:
+        plain = unpacked(message, _compression(message), _HEALTH_BYTES)
+        service: str = health_pb2.HealthCheckRequest.FromString(plain).service
+    except (ProtobufError, OtelRunsError):
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The message is no HealthCheckRequest.")
+        raise  # abort has raised
+    return service
+
+
+def _told(status: int) -> bytes:
+    answer: bytes = health_pb2.HealthCheckResponse(status=status).SerializeToString()
+    return answer

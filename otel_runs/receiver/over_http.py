@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from otel_runs.errors import NotReceivedError, SlowRequestError, StoppingError, TooLargeError, UnsupportedError
-from otel_runs.receiver.answers import Answer
+from otel_runs.receiver.answers import Answer, answer_to
 from otel_runs.receiver.desk import Desk
 from otel_runs.receiver.messages import CONTENT_TYPES, encoded, response, status
 from otel_runs.receiver.request import Encoding, Request, Signal
@@ -67,7 +67,9 @@ def http_app(desk: Desk, readiness: Readiness, others: Sequence[BaseRoute] = ())
     async def other(request: HttpRequest, error: Exception) -> Response:
         """An unknown path, or a method that a path does not know."""
         code = error.status_code if isinstance(error, HTTPException) else 500
-        answer = desk.failed(PROTOCOL, NotReceivedError(f"{request.method} {request.url.path} is nothing here."))
+        nothing = NotReceivedError(f"{request.method} {request.url.path} is nothing here.")
+        # Counted if it may be an export to a wrong path: browsers and scrapers ask for all kinds of things.
+        answer = desk.failed(PROTOCOL, nothing) if request.method == "POST" else answer_to(nothing)
         return _failure(answer._replace(http=code), request, getattr(error, "headers", None))
 
     app = Starlette(

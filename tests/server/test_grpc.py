@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import re
+import socket
 import threading
 import time
 import zlib
@@ -270,3 +271,51 @@ def test_slow_message_has_its_whole_time_while_nobody_waits(
     with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel, ThreadPoolExecutor(3) as clients:
         export = channel.stream_unary(f"/{TRACES}/Export")
         assert list(clients.map(lambda _: export(slow(), timeout=SECONDS), range(3))) == [b""] * 3
+
+
+def http2_frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def http2_header(*words: bytes) -> bytes:
+    """A name and its value, written out (RFC 7541, 6.2.2)."""
+    return b"\0" + b"".join(bytes([len(word)]) + word for word in words)
+
+
+UNKNOWN_COMPRESSION = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    + http2_frame(4, 0, 0)
+    + http2_frame(
+        1,
+        4,
+        1,
+        http2_header(b":method", b"POST")
+        + http2_header(b":scheme", b"http")
+        + http2_header(b":path", b"/grpc.health.v1.Health/Check")
+        + http2_header(b":authority", b"x")
+        + http2_header(b"te", b"trailers")
+        + http2_header(b"content-type", b"application/grpc")
+        + http2_header(b"grpc-encoding", b"zstd"),
+    )
+    + http2_frame(0, 1, 1, bytes(5))
+)
+"""A call that no client of gRPC's own library lets us make."""
+
+
+def test_question_for_health_that_cannot_be_read_leaves_nothing_in_the_log(programs: Programs) -> None:
+    with ServerProcess(programs, "--db", "runs.db") as server:
+        with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            for wrong in (b"\xff\xff", b"\x1f\x8b"):
+                with pytest.raises(grpc.RpcError) as raised:
+                    check(wrong, timeout=SECONDS)
+                assert failure_of(raised.value).code is grpc.StatusCode.INVALID_ARGUMENT
+            asked = HealthCheckRequest(service=TRACES).SerializeToString()
+            assert check(gzip.compress(asked), timeout=SECONDS)
+        with socket.create_connection(server.ports.otlp_grpc, timeout=SECONDS) as connection:
+            connection.sendall(UNKNOWN_COMPRESSION)
+            answer = b""
+            while b"grpc-status" not in answer:
+                answer += connection.recv(1000)
+        assert server.health() == HealthCheckResponse.SERVING
+    assert server.log.read_text() == ""

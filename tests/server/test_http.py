@@ -301,3 +301,11 @@ def test_health_is_told_while_all_connections_are_busy(server: ThreadedServer, m
         monkeypatch.setattr(http_port, "_FOR_HEALTH", 0)
         with pytest.raises((ConnectionError, http.client.HTTPException)):
             server.request("GET", "/healthz")
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/favicon.ico"), ("GET", "/metrics"), ("HEAD", "/")])
+def test_what_is_no_export_is_not_counted_as_one(server: ThreadedServer, method: str, path: str) -> None:
+    assert server.request(method, path).code == 404
+    assert server.counts.requests == 0
+    assert server.post(b"", path="/v1/traces/").code == 404
+    assert server.counts.requests_refused == 1, "somebody exports to a wrong path"
