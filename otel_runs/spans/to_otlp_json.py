@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final, NamedTuple, NoReturn
 
 import orjson
 
@@ -21,6 +22,8 @@ from otel_runs.spans.span import Attributes, Event, Link, Span
 from otel_runs.spans.told import latest_from_span
 
 Json = dict[str, Any]
+Refuse = Callable[[Span, Exception], object]
+"""Is told of a span that cannot be written, and why."""
 
 _SPANS_A_LINE: Final = 256
 """What one damaged line may cost, against a resource that is written once a line."""
@@ -40,22 +43,47 @@ class Line(NamedTuple):
     """How many ended spans are in it."""
 
 
-def lines_from_spans(spans: Sequence[Span]) -> Iterator[Line]:
+def _raise(_: Span, error: Exception) -> NoReturn:
+    raise error
+
+
+def lines_from_spans(spans: Iterable[Span], refuse: Refuse = _raise) -> Iterator[Line]:
     """The lines that hold these spans: an ExportTraceServiceRequest or ExportLogsServiceRequest each.
+
+    Each line is made when it is asked for, of the spans that are next: so who runs out of time has the first ones.
+
+    Args:
+        spans: ended or open.
+        refuse: told of each span that cannot be written; the others are. Without it, the error is raised.
 
     Decoding gives the same spans, but for integers of more than 64 bits, which OTLP does not have: they become text. A
     started run always comes back with a heartbeat, a started step never; a span that is not sampled without links, and
     with its last exception as its only event.
     """
-    for first in range(0, len(spans), _SPANS_A_LINE):
-        part = spans[first : first + _SPANS_A_LINE]
+    rest = iter(spans)
+    while part := list(islice(rest, _SPANS_A_LINE)):
         sent = [span for span in part if not is_told(span)]
         told = [span for span in part if is_told(span)]
         if sent:
-            yield Line(text_from_json(traces_from_spans(sent)) + b"\n", len(sent))
+            yield from _lines(sent, traces_from_spans, refuse)
         if told:
-            ended = sum(span.end_ns is not None for span in told)
-            yield Line(text_from_json(logs_from_spans(told)) + b"\n", ended)
+            yield from _lines(told, logs_from_spans, refuse)
+
+
+def _lines(spans: Sequence[Span], encode: Callable[[Sequence[Span]], Json], refuse: Refuse) -> Iterator[Line]:
+    """One line; where a span cannot be written, several, without it."""
+    try:
+        text = text_from_json(encode(spans))
+    except Exception as exc:  # noqa: BLE001  a span may hold anything
+        if len(spans) == 1:
+            refuse(spans[0], exc)
+            return
+    else:
+        yield Line(text + b"\n", sum(span.end_ns is not None for span in spans))
+        return
+    middle = len(spans) // 2
+    yield from _lines(spans[:middle], encode, refuse)
+    yield from _lines(spans[middle:], encode, refuse)
 
 
 def is_told(span: Span) -> bool:

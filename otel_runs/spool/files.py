@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from otel_runs.children import call_in_child
+
 SUFFIX: Final = ".jsonl"
 _TRIES: Final = 5
 _PRIVATE_FILE: Final = 0o600
@@ -22,13 +24,18 @@ _PRIVATE_FOLDER: Final = 0o700
 
 
 class LockedFile:
-    """An open file that this process has locked; to close it frees it."""
+    """An open file that this process has locked; to close it frees it.
+
+    A forked child closes what it has inherited of it: the lock lasts as long as anybody has the file open.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path: Final = path
         self.size = os.fstat(descriptor).st_size
         """Bytes, as far as it is sound."""
         self._descriptor = descriptor
+        self._is_open = True
+        call_in_child(self, LockedFile.close)
 
     def append(self, text: bytes) -> None:
         """Write all of the text, or nothing.
@@ -45,6 +52,10 @@ class LockedFile:
             os.ftruncate(self._descriptor, self.size)
             raise
         self.size += len(text)
+
+    def is_in_place(self) -> bool:
+        """Whether it still is where it was made: nobody has moved or deleted it."""
+        return _is_at(self.path, self._descriptor)
 
     def sync(self) -> None:
         """Wait until the disk has it."""
@@ -65,8 +76,10 @@ class LockedFile:
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close it, which frees it."""
-        os.close(self._descriptor)
+        """Close it, which frees it. May be called twice."""
+        if self._is_open:
+            self._is_open = False
+            os.close(self._descriptor)
 
 
 def create(folder: Path) -> LockedFile:

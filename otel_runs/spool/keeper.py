@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -51,7 +51,7 @@ class Keeper:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def keep(self, spans: Sequence[Span], reason: Exception | None = None, *, patience: float | None = None) -> bool:
+    def keep(self, spans: Iterable[Span], reason: Exception | None = None, *, patience: float | None = None) -> bool:
         """Spool spans.
 
         Args:

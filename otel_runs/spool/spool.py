@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -63,7 +63,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._sync = sync
         self._start_unopened()
-        call_in_child(self, Spool._become_child)
+        call_in_child(self, Spool._start_unopened)
 
     def _start_unopened(self) -> None:
         """The state of a spool that has written nothing yet: a new one, or one in a forked child."""
@@ -76,24 +76,25 @@ class Spool:
         self._dropped = 0
         self._has_told: set[str] = set()
 
-    def append(self, spans: Sequence[Span], *, patience: float | None = None) -> bool:
-        """Keep spans for later. What does not fit is dropped, counted and told.
+    def append(self, spans: Iterable[Span], *, patience: float | None = None) -> bool:
+        """Keep spans for later. What does not fit is dropped, counted and told; so is what cannot be written.
+
+        A part of them is written before the next ones are asked for: if the process is killed meanwhile, the first are
+        safe.
 
         Args:
-            spans: ended or open.
+            spans: ended or open; read when no other thread writes any more.
             patience: seconds to wait while another thread writes; then nothing waits for the disk either.
 
         Returns:
             False if another thread was writing all that time: nothing was done.
         """
-        lines = list(lines_from_spans(spans))
         if not self._lock.acquire(timeout=-1 if patience is None else patience):
             return False
         try:
-            kept = self._append(lines, sync=self._sync and patience is None)
+            self._append(lines_from_spans(spans, self._lose), sync=self._sync and patience is None)
         finally:
             self._lock.release()
-        counters.add(spooled=kept)
         return True
 
     def quarantine(self, found: Sequence[Quarantined]) -> bool:
@@ -150,24 +151,48 @@ class Spool:
                 with closing(file):
                     yield file
 
-    def _append(self, lines: Sequence[Line], *, sync: bool) -> int:
-        """Write lines as far as they fit, and return how many ended spans are in those."""
-        kept = 0
+    def _append(self, lines: Iterator[Line], *, sync: bool) -> None:
+        """Write lines as far as they fit, and count the ended spans in those and in the others."""
+        kept = lost = 0
         try:
-            if time.monotonic() >= self._next_look:
-                self._room = self._max_bytes - self.bytes()
-                self._next_look = time.monotonic() + _LOOK_SECONDS
+            self._look()
             for line in lines:
-                if len(line.text) > self._room:
-                    raise self._full()
-                self._opened().append(line.text)
-                self._room -= len(line.text)
-                kept += line.ended
+                lost = line.ended
+                self._write(line)
+                kept, lost = kept + line.ended, 0
             if sync and self._file is not None:
                 self._file.sync()
         except OSError as exc:
-            self._count_dropped(sum(line.ended for line in lines) - kept, exc)
-        return kept
+            self._count_dropped(lost + sum(line.ended for line in lines), exc)
+        finally:
+            counters.add(spooled=kept)
+
+    def _look(self) -> None:
+        """See now and then what others have written and deleted."""
+        self._leave_a_file_that_is_gone()
+        if time.monotonic() >= self._next_look:
+            self._room = self._max_bytes - self.bytes()
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+
+    def _leave_a_file_that_is_gone(self) -> None:
+        """What is written to a file that has no name any more, nobody would ever find."""
+        file = self._file
+        if file is None or file.is_in_place():
+            return
+        self._close_file()
+        self._next_look = 0.0
+        self._tell_once(
+            str(file.path),
+            "%s was moved or deleted while spans were being spooled to it, so those are missing, unless somebody has "
+            "the file. Further ones go to a new one.",
+            file.path,
+        )
+
+    def _write(self, line: Line) -> None:
+        if len(line.text) > self._room:
+            raise self._full()
+        self._opened().append(line.text)
+        self._room -= len(line.text)
 
     def _opened(self) -> LockedFile:
         if self._file is not None and self._file.size >= LARGEST_FILE:
@@ -183,6 +208,18 @@ class Spool:
 
     def _full(self) -> OSError:
         return OSError(f"the spool {self.folder} holds {self._max_bytes} bytes (OTEL_RUNS_SPOOL_MAX_BYTES)")
+
+    def _lose(self, span: Span, error: Exception) -> None:
+        """Count a span that cannot be written: neither database nor spool can have it."""
+        counters.add(failed=span.end_ns is not None)
+        self._tell_once(
+            f"unwritable {type(error).__name__}",
+            "Span %s %r cannot be spooled, and is lost: %s: %s. More may be, which otel_runs.stats() counts.",
+            span.span_id,
+            span.name,
+            type(error).__name__,
+            error,
+        )
 
     def _count_dropped(self, spans: int, error: OSError) -> None:
         self._dropped += spans
@@ -210,11 +247,6 @@ class Spool:
             self._has_told.add(what)
             logger.error(message, *values)
 
-    def _become_child(self) -> None:
-        if self._file is not None:
-            self._file.close()  # the parent's own descriptor keeps the lock
-        self._start_unopened()
-
 
 def dropped_in(folder: Path) -> int:
     """How many spans processes have had to drop, as far as they could note it."""
@@ -231,7 +263,10 @@ def _quarantine_line(found: Quarantined) -> bytes:
     document: dict[str, Any] = {QUARANTINED: why}
     if isinstance(found.what, Span):
         encode = logs_from_spans if is_told(found.what) else traces_from_spans
-        document |= encode([found.what])
+        try:
+            return text_from_json(document | encode([found.what])) + b"\n"
+        except Exception:  # noqa: BLE001  it may hold anything; perhaps that is why it was refused
+            why["line"] = repr(found.what)
     else:
         try:
             why["line"] = found.what.decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -182,6 +183,102 @@ def test_a_cut_off_last_line_costs_no_other_and_is_put_in_quarantine(folder: Pat
     assert isinstance(why, dict)
     assert "cut off" in why["reason"]
     assert why["line"].startswith('{"resourceSpans"')
+
+
+def test_what_there_was_time_for_is_kept_by_a_process_that_is_killed_while_it_spools(folder: Path) -> None:
+    program = f"""
+import os
+from pathlib import Path
+from otel_runs.spool.spool import Spool
+from tests.spool.spans import some_spans
+def until_killed():
+    yield from some_spans(3_000)
+    os.kill(os.getpid(), 9)
+Spool(Path({str(folder)!r}), max_bytes=10**9, sync=True).append(until_killed(), patience=1)
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == -9
+
+    stored = Stored()
+    replay_all(folder, stored)
+
+    assert len(stored) > 2_500
+    assert stored == some_spans(3_000)[: len(stored)]
+
+
+def unwritable(name: object, *, seed: int) -> Span:
+    return some_spans(1, seed=seed)[0]._replace(name=name)  # type: ignore[arg-type]  # what a span should not hold
+
+
+def test_a_span_that_cannot_be_written_costs_no_other_and_is_counted_and_told_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = some_spans(600)
+    bad = [unwritable(b"a", seed=2), unwritable(b"b", seed=3)]
+    writer = spool_in(folder)
+
+    writer.append([*good[:100], bad[0], *good[100:], bad[1]])
+    writer.rotate()
+
+    stored = Stored()
+    replay_all(folder, stored)
+    assert stored == good
+    assert (stats().spans_spooled, stats().spans_failed, stats().spans_dropped) == (600, 2, 0)
+    [told] = caplog.records
+    assert f"Span {bad[0].span_id} b'a' cannot be spooled, and is lost: TypeError" in told.getMessage()
+
+
+def test_a_span_that_is_refused_and_cannot_be_written_either_is_described_in_quarantine(folder: Path) -> None:
+    assert spool_in(folder).quarantine([Quarantined(unwritable(b"a", seed=2), "no text")])
+    [found] = quarantined(folder)
+    why = found[QUARANTINED]
+    assert isinstance(why, dict)
+    assert why["reason"] == "no text"
+    assert "name=b'a'" in why["line"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be deleted there")
+def test_spans_go_to_a_new_file_once_the_one_that_is_written_is_deleted_and_that_is_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = spool_in(folder)
+    writer.append(some_spans(1))
+    shutil.rmtree(folder)
+
+    for seed in (2, 3):
+        writer.append(some_spans(1, seed=seed))
+    writer.rotate()
+
+    stored = Stored()
+    assert replay_all(folder, stored) == Replayed(files=1, spans=2)
+    assert stored == [*some_spans(1, seed=2), *some_spans(1, seed=3)]
+    [told] = caplog.records
+    assert "was moved or deleted while spans were being spooled to it" in told.getMessage()
+
+
+@needs_fork
+@needs_locks
+def test_a_child_that_is_forked_during_a_replay_keeps_no_file_from_the_next_one(folder: Path) -> None:
+    writer = spool_in(folder)
+    writer.append(some_spans(5))
+    writer.rotate()
+    replaying = replay(spool_in(folder), Stored().save)
+    next(replaying)
+    (lives, says_it_lives), (may_end, says_may_end) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(says_may_end)
+        os.write(says_it_lives, b".")
+        os.read(may_end, 1)
+        os._exit(0)
+    try:
+        assert os.read(lives, 1) == b"."
+        replaying.close()  # type: ignore[attr-defined]  # it is a generator
+        assert replay_all(folder, Stored()) == Replayed(files=1, spans=5)
+    finally:
+        os.close(says_may_end)
+        os.waitpid(child, 0)
+        for pipe in (lives, says_it_lives, may_end):
+            os.close(pipe)
 
 
 def test_garbage_between_the_lines_is_put_in_quarantine_with_its_reason(folder: Path) -> None:
