@@ -20,10 +20,11 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 from otel_runs.children import call_in_child
 from otel_runs.counters import counters
 from otel_runs.errors import MissingDriverError, OtelRunsError, SettingsError, StoreUnavailableError
+from otel_runs.export.keeping import UnreadableSpans, last_first
 from otel_runs.export.spooling import into_database, spool_of_database
 from otel_runs.garbage import LookingSeldom
 from otel_runs.settings import is_strict
-from otel_runs.spans.from_sdk import SdkSpans
+from otel_runs.spans.from_sdk import SdkSpans, UnreadableSpanError
 from otel_runs.spans.span import Span
 from otel_runs.spool.keeper import Keeper, pauses
 from otel_runs.spool.replay import Save
@@ -72,6 +73,7 @@ class RunsSpanExporter(SpanExporter):
         self._looking_seldom = LookingSeldom()
         self._causes: set[str] = set()
         self._failures = 0
+        self._lose_unreadable = UnreadableSpans()
         self._keeper = _keeper_of(self._url)
         self._start_unopened()
         call_in_child(self, RunsSpanExporter._become_child)
@@ -122,7 +124,8 @@ class RunsSpanExporter(SpanExporter):
         if self._keeper is None:
             return False
         sdk_spans = SdkSpans()  # ours belongs to the exporting thread
-        if not self._keeper.keep([sdk_spans.span_from_sdk(span) for span in spans], patience=patience):
+        found = sdk_spans.spans_from_sdk(last_first(spans, self._keeper.spool.folder), self._lose_unreadable)
+        if not self._keeper.keep(found, patience=patience):
             return False
         counters.add(received=len(spans))
         return True
@@ -172,16 +175,22 @@ class RunsSpanExporter(SpanExporter):
 
     def _export(self, spans: Sequence[ReadableSpan]) -> Exception | None:
         """Store a batch, or keep it for later; why it is not stored whole, None if it is."""
-        found: list[Span] = []
+        unreadable: list[UnreadableSpanError] = []
+        found = list(self._sdk_spans.spans_from_sdk(spans, unreadable.append))
+        for each in unreadable:
+            self._lose_unreadable(each)
+        error = self._export_readable(found) if found else None
+        return error or next(iter(unreadable), None)
+
+    def _export_readable(self, found: Sequence[Span]) -> Exception | None:
         try:
-            found += [self._sdk_spans.span_from_sdk(span) for span in spans]
             outage = self._keeper.outage if self._keeper is not None and not is_strict() else None
             if self._keeper is not None and outage is not None:
                 self._keeper.keep(found)
                 return outage
             refused = self._save(found)
         except Exception as exc:  # noqa: BLE001  telemetry never breaks the pipeline
-            self._give_up(len(spans), found, exc)
+            self._give_up(found, exc)
             return exc
         counters.add(stored=len(found) - len(refused))
         if refused:
@@ -227,19 +236,19 @@ class RunsSpanExporter(SpanExporter):
                 self._store = partial(save_splitting, Ingest(self._database))
         return self._store
 
-    def _give_up(self, received: int, found: Sequence[Span], error: Exception) -> None:
+    def _give_up(self, found: Sequence[Span], error: Exception) -> None:
         """Keep a batch for later; where that is not possible, count it as failed.
 
         A wrong URL is another database than the right one: what was meant for it has nowhere to go.
         """
         has_a_place = isinstance(error, MissingDriverError) or not isinstance(error, SettingsError)
-        if self._keeper is not None and found and has_a_place:
+        if self._keeper is not None and has_a_place:
             # Told first: what cannot be spooled either is told next, and is the last word.
-            self._tell(received, error, f"They go to {self._keeper.spool.folder} and wait there until they can be.")
+            self._tell(len(found), error, f"They go to {self._keeper.spool.folder} and wait there until they can be.")
             self._keeper.keep(found, error)
         else:
-            counters.add(failed=received)
-            self._tell(received, error, "They are lost.")
+            counters.add(failed=len(found))
+            self._tell(len(found), error, "They are lost.")
 
     def _refuse(self, refused: Sequence[RefusedSpan]) -> None:
         """Put what the database will never take in quarantine; where that is not possible, count it as failed."""

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from otel_runs.counters import counters
 from otel_runs.errors import OtelRunsError, SettingsError
 from otel_runs.export.exporter import instrumentation_suppressed
+from otel_runs.export.keeping import UnreadableSpans, last_first
 from otel_runs.export.logs_service import Answer
 from otel_runs.export.otlp import OtlpExporter, otlp_exporter
 from otel_runs.export.spooling import spool_of_endpoint
@@ -61,6 +62,7 @@ class SpooledExporter(SpanExporter):
         self._make = make
         self._keeper = Keeper(spool, self._opening)
         self._has_told = False
+        self._lose_unreadable = UnreadableSpans()
         self._taken: dict[bool, ReadableSpan] = {}
         """The last spans that the endpoint took, by whether they were sampled."""
 
@@ -105,8 +107,8 @@ class SpooledExporter(SpanExporter):
         return True
 
     def _keep(self, spans: Sequence[ReadableSpan], *, patience: float | None = None) -> bool:
-        sdk_spans = SdkSpans()
-        return self._keeper.keep([sdk_spans.span_from_sdk(span) for span in spans], patience=patience)
+        ordered = last_first(spans, self._keeper.spool.folder)
+        return self._keeper.keep(SdkSpans().spans_from_sdk(ordered, self._lose_unreadable), patience=patience)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """As the exporter behind it."""

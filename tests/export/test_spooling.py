@@ -6,10 +6,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
-from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import make_url
 
 from otel_runs.counters import stats
@@ -195,6 +198,85 @@ def test_a_setting_that_cannot_be_used_is_told_and_the_pipeline_goes_on(
     assert exporter.export(spans_of("a")) is SpanExportResult.SUCCESS
     exporter.shutdown()
     assert f"{name} is '{value}': expected {expected}." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [(b"key", None), (5, None), (None, None), ("load", 1.76e18)],
+    ids=["bytes", "number", "None", "float time"],
+)
+def test_a_span_with_an_odd_name_or_time_has_the_same_row_through_the_spool(
+    tmp_path: Path, file: Path, locked: Callable[[], None], name: Any, start: Any
+) -> None:
+    span = odd_span(name, start_time=start)
+    exporter = RunsSpanExporter(impatient(file), retry_seconds=0.1)
+    exporter.export([span])
+    assert (stats().spans_spooled, stats().spans_failed) == (1, 0)
+    locked()
+    exporter.shutdown()
+    direct = RunsSpanExporter(tmp_path / "direct.db")
+    assert direct.export([span]) is SpanExportResult.SUCCESS
+    direct.shutdown()
+
+    assert row_of(file) == row_of(tmp_path / "direct.db")
+
+
+def odd_span(name: Any, **options: Any) -> ReadableSpan:
+    """A span as the SDK makes it of arguments that are of no type it asks for."""
+    memory = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    provider.get_tracer("t").start_span(name, **options).end()
+    [span] = memory.get_finished_spans()
+    return span
+
+
+def row_of(file: Path) -> tuple[object, ...]:
+    with open_database(file) as database, database.read() as connection:
+        return tuple(connection.exec_driver_sql("SELECT id, name, started_at, completed_at FROM runs").one())
+
+
+def test_a_span_that_cannot_be_read_costs_no_other_and_is_counted_and_told_once(
+    file: Path, locked: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = odd_span("bad", kind="SERVER")
+    exporter = RunsSpanExporter(impatient(file), retry_seconds=0.1)
+    assert exporter.export([*spans_of("a"), bad, *spans_of("b")]) is SpanExportResult.FAILURE
+    assert exporter.spool([bad, *spans_of("c")])
+    locked()
+    exporter.shutdown()
+
+    assert names_in(file) == ["a", "b", "c"]
+    assert (stats().spans_received, stats().spans_spooled, stats().spans_failed) == (5, 3, 2)
+    assert caplog.text.count("span 'bad' cannot be read: KeyError('SERVER'). It is lost") == 1
+
+
+def test_a_process_that_is_killed_while_it_spools_many_keeps_the_first_and_the_last(
+    programs: Programs, file: Path
+) -> None:
+    """A run's own span comes last, and says how the run ended."""
+    done = programs.python(
+        f"""
+import os
+from opentelemetry.sdk.trace import ReadableSpan
+from otel_runs.export.exporter import RunsSpanExporter
+from tests.export.spans import spans_of
+class Deadly(ReadableSpan):
+    @property
+    def context(self):
+        os.kill(os.getpid(), 9)
+steps = spans_of(*(f"step {{number}}" for number in range(3_000)))
+spans = [*steps[:2_000], Deadly("deadly"), *steps[2_000:], *spans_of("nightly")]
+RunsSpanExporter({str(file)!r}).spool(spans, patience=1)
+"""
+    )
+    assert done.returncode == -9
+    assert "3002 spans are being spooled to" in done.stderr
+    assert programs.run(otel_runs_command("replay", "--db", str(file))).returncode == 0
+
+    names = set(names_in(file))
+    assert names > {f"step {number}" for number in range(1_500)} | {"nightly"}
+    assert "step 2500" not in names
 
 
 def test_a_wrong_url_is_not_spooled_since_the_right_one_would_never_find_it(tmp_path: Path) -> None:

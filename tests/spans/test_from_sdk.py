@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from enum import StrEnum
+from typing import Any
+
 import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -20,7 +24,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from otel_runs.spans.from_sdk import SdkSpans
+from otel_runs.spans.from_sdk import SdkSpans, UnreadableSpanError
 from otel_runs.spans.span import Span
 
 START = 1_760_000_000_123_456_789
@@ -38,8 +42,11 @@ class Tracing:
     def tracer(self, name: str = "tests") -> Tracer:
         return self._provider.get_tracer(name)
 
+    def ended(self) -> tuple[ReadableSpan, ...]:
+        return self._exporter.get_finished_spans()
+
     def spans(self) -> list[Span]:
-        return [self._spans.span_from_sdk(each) for each in self._exporter.get_finished_spans()]
+        return [self._spans.span_from_sdk(each) for each in self.ended()]
 
     def only(self) -> Span:
         (found,) = self.spans()
@@ -98,6 +105,45 @@ def test_every_status_keeps_its_name(tracing: Tracing, code: StatusCode) -> None
 def test_times_are_exact_nanoseconds(tracing: Tracing) -> None:
     tracing.tracer().start_span("load", start_time=START).end(end_time=START + 1)
     assert (tracing.only().start_ns, tracing.only().end_ns) == (START, START + 1)
+
+
+class Layer(StrEnum):
+    RAW = "raw"
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [(b"key\xff", "key\ufffd"), (5, "5"), (None, ""), (Layer.RAW, "raw")], ids=repr
+)
+def test_names_that_are_no_texts_become_texts(tracing: Tracing, given: Any, name: str) -> None:
+    span = tracing.tracer().start_span(given)
+    span.add_event(given)
+    span.end()
+    found = tracing.only()
+    assert (found.name, found.events[0].name) == (name, name)
+    assert type(found.name) is type(found.events[0].name) is str
+
+
+def test_times_that_are_floats_become_whole_nanoseconds(tracing: Tracing) -> None:
+    given: Any = float(START)
+    span = tracing.tracer().start_span("load", start_time=given)
+    span.add_event("chunk", timestamp=given)
+    span.end(end_time=given)
+    found = tracing.only()
+    assert (found.start_ns, found.end_ns, found.events[0].time_ns) == (int(given), int(given), int(given))
+    assert {type(found.start_ns), type(found.end_ns), type(found.events[0].time_ns)} == {int}
+
+
+def test_spans_that_cannot_be_read_cost_no_other(tracing: Tracing) -> None:
+    kind: Any = "SERVER"
+    for name, start in (("a", START), ("b", math.nan), ("c", START)):
+        tracing.tracer().start_span(name, start_time=start).end()  # type: ignore[arg-type]  # what the SDK takes
+    tracing.tracer().start_span("d", kind=kind).end()
+    why: list[UnreadableSpanError] = []
+
+    found = [span.name for span in SdkSpans().spans_from_sdk(tracing.ended(), why.append)]
+
+    assert found == ["a", "c"]
+    assert [str(each)[:26] for each in why] == ["span 'b' cannot be read: V", "span 'd' cannot be read: K"]
 
 
 def test_attributes_of_all_types_are_kept_as_they_are(tracing: Tracing) -> None:
