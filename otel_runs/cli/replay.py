@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,8 +17,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from otel_runs.export.spooling import Beside
     from otel_runs.spool.replay import Replayed, Save
     from otel_runs.spool.spool import Spool
+    from otel_runs.spool.status import Status
+
+_ADDRESS: Final = re.compile(r"[\w+.-]+://.+|[^:/]+:\d+(/.*)?")
+"""Of an endpoint. ``host:4317`` is what exporters over gRPC take as well."""
 
 
 def replay_command(
@@ -61,14 +67,17 @@ def run_replay(url: str | None, endpoint: str | None, *, json: bool) -> None:
         EndpointError: the same of the endpoint.
         typer.Exit: with exit code 1 where something waits still, or was put in quarantine.
     """
-    from otel_runs.cli.output import complain, print_json, stdout
+    from otel_runs import settings
+    from otel_runs.cli.output import complain, hint, print_json, stdout
     from otel_runs.errors import SettingsError
+    from otel_runs.export.spooling import spools_beside
     from otel_runs.spool.replay import replay
     from otel_runs.spool.status import status
 
     destination = _destination(url, endpoint)
     if destination is None:
-        msg = "OTEL_RUNS_SPOOL is off; set it to the folder that holds the spool, or unset it"
+        said = settings.read(settings.SPOOL)
+        msg = f"OTEL_RUNS_SPOOL is {said}; set it to the folder that holds the spool, or unset it"
         raise SettingsError(msg)
     spool, opening = destination
     before = status(spool.folder)
@@ -78,9 +87,12 @@ def run_replay(url: str | None, endpoint: str | None, *, json: bool) -> None:
             done = _with_bar(replay(spool, save), before.spans)
     left = status(spool.folder)
     if json:
-        print_json({**done._asdict(), "left_files": left.files, "left_spans": left.spans})
+        left_over = {"left_files": left.files, "left_spans": left.spans, "folder": str(spool.folder)}
+        print_json({**done._asdict(), **left_over})
     else:
-        stdout().print(_summary(done, left.files, left.spans), soft_wrap=True)
+        stdout().print(_summary(done, left), soft_wrap=True)
+    for other in spools_beside(spool):
+        hint(_about(other))
     if done.quarantined:
         complain(f"what can never be stored is in {spool.quarantine_folder}, with the reasons")
     if done.quarantined or left.files:
@@ -95,11 +107,48 @@ def _destination(
     from otel_runs.export import spooling
     from otel_runs.store.folder import NO_DATABASE
 
+    spooling.check_settings()
     if endpoint is None and (url or settings.read(settings.DB)) != NO_DATABASE:
         spool = spooling.spool_of_database(url)
+        _require_database(url, spool)
         return None if spool is None else (spool, lambda: spooling.into_database(url))
+    _require_address(endpoint)
     spool = spooling.spool_of_endpoint(endpoint)
     return None if spool is None else (spool, lambda: _into_endpoint(endpoint, spool.folder))
+
+
+def _require_database(url: str | None, spool: Spool | None) -> None:
+    """Refuse a database that cannot be, where nobody would learn that by opening it: no spans wait for it.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    from otel_runs import settings
+    from otel_runs.errors import SettingsError
+    from otel_runs.store.location import database_url, sqlite_path
+
+    path = sqlite_path(database_url(url))
+    is_named = bool(url or settings.read(settings.DB))
+    if path is not None and is_named and not path.parent.is_dir() and not (spool and spool.holds_files()):
+        msg = (
+            f"the folder {path.parent} of the run database does not exist, and no spans wait for that database; "
+            "expected the path or URL that pipelines name (--db, OTEL_RUNS_DB)"
+        )
+        raise SettingsError(msg)
+
+
+def _require_address(endpoint: str | None) -> None:
+    """Refuse what is no address of an endpoint.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    from otel_runs.errors import SettingsError
+    from otel_runs.store.location import shown
+
+    if endpoint is not None and _ADDRESS.fullmatch(endpoint) is None:
+        msg = f"OTLP endpoint {shown(endpoint)!r} is no address; expected http://host:4318, or for gRPC host:4317"
+        raise SettingsError(msg)
 
 
 @contextmanager
@@ -142,11 +191,31 @@ def _with_bar(parts: Iterable[Replayed], spans: int) -> Replayed:
     return done
 
 
-def _summary(done: Replayed, left_files: int, left_spans: int) -> str:
+def _summary(done: Replayed, left: Status) -> str:
     started = f" and the start of {many(done.started, 'span')}" if done.started else ""
-    text = f"Stored {many(done.spans, 'span')}{started} from {many(done.files, 'file')} of the spool."
+    text = (
+        f"Stored {many(done.spans, 'span')}{started} from {many(done.files, 'file')} of the spool {_near(left.folder)}."
+    )
     if done.quarantined:
         text += f" Put {many(done.quarantined, 'span or line', 'spans or lines')} in quarantine."
-    if left_files:
-        text += f" Left {many(left_spans, 'span')} in {many(left_files, 'file')} that others write or replay now."
+    if left.files:
+        text += f" Left {many(left.spans, 'span')} in {many(left.files, 'file')} that others write or replay now."
     return text
+
+
+def _near(folder: Path) -> Path:
+    """The folder as one may call it from here."""
+    from pathlib import Path
+
+    try:
+        return folder.relative_to(Path.cwd())
+    except (ValueError, OSError):  # it is elsewhere, or "here" is gone
+        return folder
+
+
+def _about(other: Beside) -> str:
+    option = "--otlp-endpoint" if other.is_endpoints else "--db"
+    return (
+        f"{other.folder} holds {many(other.files, 'file')} for another URL; replay with {option} URL, as it was when "
+        "the spans were kept. If that URL was wrong: otel-runs import them."
+    )

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from otel_runs import settings
 from otel_runs.doctor.finding import Finding
 from otel_runs.errors import SettingsError
-from otel_runs.export.spooling import spool_of_database, spool_of_endpoint, spools_of_endpoints
+from otel_runs.export.spooling import (
+    check_settings,
+    spool_of_database,
+    spool_of_endpoint,
+    spools_beside,
+    spools_of_endpoints,
+)
 from otel_runs.spool.status import status
 
 if TYPE_CHECKING:
@@ -41,17 +47,20 @@ _DATABASE: Final = Destination(
 def findings(url: str | None) -> Iterator[Finding]:
     """What is in the spool of a run database."""
     try:
+        check_settings()
         spool = spool_of_database(url)
     except SettingsError as exc:
         yield from _no_place(exc)
         return
     if spool is not None:
         yield from _in_spool(spool, _DATABASE)
+        yield from _beside(spool)
 
 
 def findings_of_endpoints() -> Iterator[Finding]:
     """What is in the spools of OTLP endpoints, of pipelines that store nothing themselves."""
     try:
+        check_settings()
         spools, own = spools_of_endpoints(), spool_of_endpoint(None)
     except SettingsError:
         return  # told of the database's, or by environment.py
@@ -61,6 +70,19 @@ def findings_of_endpoints() -> Iterator[Finding]:
         hint = "" if is_own else ", with the URL as the pipelines name it: the folder's name begins like it"
         who = "The next pipeline sends them, after a batch that the endpoint takes."
         yield from _in_spool(spool, Destination("OTLP endpoint", who, f"{command}{hint}"))
+
+
+def _beside(spool: Spool) -> Iterator[Finding]:
+    """Spans that wait for databases of other URLs; those of endpoints are told by `findings_of_endpoints`."""
+    for other in spools_beside(spool):
+        if not other.is_endpoints:
+            yield Finding(
+                "other-spool",
+                "warning",
+                f"{other.folder} holds {other.files:,} files of spans that wait for the database of another URL.",
+                "Pipelines that name it so store them. If that URL was wrong and has been corrected, nobody does.",
+                f"otel-runs replay --db URL, as it was; or otel-runs import {other.folder}/*.jsonl, then delete these",
+            )
 
 
 def _no_place(exc: SettingsError) -> Iterator[Finding]:

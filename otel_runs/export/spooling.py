@@ -8,12 +8,13 @@ import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, urlencode
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from otel_runs import settings
+from otel_runs.spool.files import paths_in
 from otel_runs.spool.replay import Save
 from otel_runs.spool.spool import Quarantined, Spool
 from otel_runs.store.folder import default_file, settled_url, sqlite_file
@@ -22,13 +23,19 @@ from otel_runs.store.forks import OPENING_PATIENCE_SECONDS, fork_gate
 ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 """Where spans go, unless the pipeline says it: the first that is set. Source: OpenTelemetry, protocol/exporter.md."""
 SPOOL: Final = "spool"
-_OFF: Final = "off"
+_OFF: Final = frozenset({"off", "none", "false", "no", "0"})
+_ON: Final = frozenset({"on", "true", "yes", "1"})
+"""What is said of a switch is meant as one: nobody wants a folder called ``false``."""
 _ENDPOINTS: Final = "otlp-"
 """How the names of endpoints' spools begin."""
 _URL: Final = re.compile(r"([\w+]+)://(?:([^:/@]*)(?::(.*?))?@)?([^?@]*)(?:\?(.*))?", re.DOTALL)
 _POSTGRES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
-_OF_THE_PLACE: Final = frozenset({"host", "port", "dbname", "user", "service", "options"})
-"""Parameters of a URL that say which database and schema it is. The others say how to get there."""
+_OF_THE_PLACE: Final = frozenset({"host", "port", "dbname", "user", "service"})
+"""Parameters of a URL that say which database it is. The others say how to get there, but for a schema in ``options``:
+whose other settings may be corrected, and then the same spans are meant for the same database."""
+_OPTION: Final = re.compile(r"(?:-c\s*|--)([\w-]+)=((?:\\.|[^\s\\])*)", re.DOTALL)
+"""A setting among ``options``. Source: PostgreSQL, libpq, Parameter Key Words."""
+_SEARCH_PATH: Final = "search_path"
 _ODD: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_NAME: Final = 40
 
@@ -54,16 +61,15 @@ def spool_of_database(url: str | os.PathLike[str] | None = None) -> Spool | None
         url: as ``database_url`` takes it.
 
     Raises:
-        SettingsError: a setting of the spool cannot be used, or the working directory cannot be read.
+        SettingsError: the working directory cannot be read.
     """
-    asked = settings.read(settings.SPOOL)
-    if asked == _OFF:
+    if is_off():
         return None
     settled = settled_url(url)
     file = _sqlite_file(settled)
-    if file is not None and not asked:
+    if file is not None and _asked_folder() is None:
         return _spool_in(file.with_name(f"{file.name}-{SPOOL}"))
-    return _spool_in(_parent(asked) / _name_of(settled, file))
+    return _spool_in(_parent() / _name_of(settled, file))
 
 
 def spool_of_endpoint(endpoint: str | None) -> Spool | None:
@@ -75,14 +81,13 @@ def spool_of_endpoint(endpoint: str | None) -> Spool | None:
     Raises:
         SettingsError: as `spool_of_database`.
     """
-    asked = settings.read(settings.SPOOL)
-    if asked == _OFF:
+    if is_off():
         return None
     url = endpoint or next((os.environ[name] for name in ENDPOINT_VARIABLES if os.environ.get(name)), "localhost")
     # Before the last @ there may be a password, in the query a token.
     place = url.partition("?")[0].partition("://")[2].rpartition("@")[2] or url.rpartition("@")[2]
     place = place.removesuffix("/v1/traces").rstrip("/")
-    return _spool_in(_parent(asked) / _named(f"{_ENDPOINTS}{place}", f"otlp://{place}"))
+    return _spool_in(_parent() / _named(f"{_ENDPOINTS}{place}", f"otlp://{place}"))
 
 
 def spools_of_endpoints() -> list[Spool]:
@@ -91,22 +96,75 @@ def spools_of_endpoints() -> list[Spool]:
     Raises:
         SettingsError: as `spool_of_database`.
     """
-    asked = settings.read(settings.SPOOL)
-    if asked == _OFF:
+    if is_off():
         return []
-    return [_spool_in(folder) for folder in sorted(_parent(asked).glob(f"{_ENDPOINTS}*-*")) if folder.is_dir()]
+    return [_spool_in(folder) for folder in sorted(_parent().glob(f"{_ENDPOINTS}*-*")) if folder.is_dir()]
 
 
-def _parent(asked: str | None) -> Path:
+class Beside(NamedTuple):
+    """A spool of another destination."""
+
+    folder: Path
+    files: int
+    """Files with spans that wait there."""
+    is_endpoints: bool
+    """Whether they wait for an OTLP endpoint, not for a database."""
+
+
+def spools_beside(spool: Spool) -> list[Beside]:
+    """The spools of other destinations in which spans wait, as far as they can be read.
+
+    Whose URL was corrected has another spool since, and nobody who looks at that one would learn of the first.
+
+    Raises:
+        SettingsError: as `spool_of_database`.
+    """
+    try:
+        others = [folder for folder in sorted(_parent().iterdir()) if folder != spool.folder]
+    except OSError:  # there are none, or they are another user's
+        return []
+    found = (Beside(folder, _files_in(folder), folder.name.startswith(_ENDPOINTS)) for folder in others)
+    return [each for each in found if each.files]
+
+
+def _files_in(folder: Path) -> int:
+    try:
+        return len(paths_in(folder))
+    except OSError:  # no folder, or another user's
+        return 0
+
+
+def is_off() -> bool:
+    """Whether nothing is kept (``OTEL_RUNS_SPOOL``)."""
+    return (settings.read(settings.SPOOL) or "").lower() in _OFF
+
+
+def check_settings() -> None:
+    """Read the settings of spools for a command, which ends where a pipeline goes on with the default.
+
+    Raises:
+        SettingsError: one of them cannot be used.
+    """
+    settings.value(settings.SPOOL_MAX_BYTES)
+    settings.value(settings.SPOOL_FSYNC)
+
+
+def _asked_folder() -> str | None:
+    asked = settings.read(settings.SPOOL)
+    return None if asked is None or asked.lower() in _ON else asked
+
+
+def _parent() -> Path:
     """Where the spools are that are not beside their database."""
+    asked = _asked_folder()
     return Path(os.path.abspath(Path(asked).expanduser())) if asked else default_file(SPOOL)  # noqa: PTH100  links kept
 
 
 def _spool_in(folder: Path) -> Spool:
     return Spool(
         folder,
-        max_bytes=settings.value(settings.SPOOL_MAX_BYTES),
-        sync=settings.value(settings.SPOOL_FSYNC),
+        max_bytes=settings.value_or_default(settings.SPOOL_MAX_BYTES),
+        sync=settings.value_or_default(settings.SPOOL_FSYNC),
     )
 
 
@@ -142,10 +200,18 @@ def _name_of(settled: str, file: Path | None) -> str:
     if found is None:  # not read by a parser: everything before the last @ may be a password
         return _named("database", settled.rpartition("@")[2])
     driver, user, _, place, query = found.groups(default="")
-    kept = sorted(pair for pair in parse_qsl(query) if pair[0] in _OF_THE_PLACE)
+    parameters = parse_qsl(query)
+    kept = sorted(pair for pair in parameters if pair[0] in _OF_THE_PLACE)
+    kept += _schemas(" ".join(value for name, value in parameters if name == "options"))
     system = "postgresql" if driver in _POSTGRES else driver
     place = place.replace(":5432/", "/", 1)
     return _named(place.rpartition("/")[2] or system, f"{system}://{user}@{place}?{urlencode(kept)}")
+
+
+def _schemas(options: str) -> list[tuple[str, str]]:
+    """The ``search_path`` that stands among options; of several, the last one counts."""
+    found = [value for name, value in _OPTION.findall(options) if name.lower().replace("-", "_") == _SEARCH_PATH]
+    return [(_SEARCH_PATH, re.sub(r"[\s\\]", "", found[-1]))] if found else []
 
 
 def _named(name: str, whole: str) -> str:

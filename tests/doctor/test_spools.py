@@ -108,6 +108,25 @@ def test_spools_of_endpoints_are_told_with_the_command_that_replays_them(
     assert {each.means[:30] for each in (other_refused, own_refused)} == {"The OTLP endpoint refused thes"}
 
 
+def test_spool_of_another_databases_url_is_told_where_spans_wait_in_it(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".otel_runs").mkdir()
+    other = spool_of("postgresql://me@wrong.example/runs")
+    other.quarantine([Quarantined(b"x", "no")])
+    endpoints = spool_of_endpoint("http://a:4318")
+    assert endpoints is not None
+    endpoints.append(some_spans(1))
+    assert checks(url) == []
+
+    other.append(some_spans(1))
+
+    (found,) = findings(url)
+    assert (found.check, found.do.partition(" URL")[0]) == ("other-spool", "otel-runs replay --db")
+    assert f"{other.folder} holds 1 files of spans that wait" in found.found
+
+
 def test_endpoints_are_not_asked_about_where_the_spool_is_off_or_its_settings_are_bad(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,11 @@ class Spooled:
     def status(self) -> Status:
         return status(self.folder)
 
+    @property
+    def called(self) -> Path:
+        """The spool's folder, as the programs may call it."""
+        return self.folder.relative_to(self._programs.folder)
+
     def replay(self, *options: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
         done = self._programs.run(
             otel_runs_command("replay", *options), environ=self._protocol if environ is None else environ
@@ -80,11 +85,15 @@ def test_what_waits_for_an_endpoint_is_sent_when_it_has_come_up(spooled: Spooled
 
     spooled.server.start()
 
-    assert spooled.replay("--otlp-endpoint", spooled.endpoint) == (0, "Stored 2 spans from 1 file of the spool.\n", "")
+    assert spooled.replay("--otlp-endpoint", spooled.endpoint) == (
+        0,
+        f"Stored 2 spans from 1 file of the spool {spooled.called}.\n",
+        "",
+    )
     assert names_in(programs.database) == ["early", "step"]
     assert spooled.status.files == 0
     again = spooled.replay("--otlp-endpoint", spooled.endpoint)
-    assert again == (0, "Stored 0 spans from 0 files of the spool.\n", "")
+    assert again == (0, f"Stored 0 spans from 0 files of the spool {spooled.called}.\n", "")
 
 
 def test_variables_of_a_pipeline_that_stores_nothing_name_the_endpoint(spooled: Spooled, programs: Programs) -> None:
@@ -99,7 +108,7 @@ def test_variables_of_a_pipeline_that_stores_nothing_name_the_endpoint(spooled: 
     code, printed, errors = spooled.replay(environ=spooled.variables)
 
     assert code == 1
-    assert printed == "Stored 5 spans from 3 files of the spool. Put 1 span or line in quarantine.\n"
+    assert printed == f"Stored 5 spans from 3 files of the spool {spooled.called}. Put 1 span or line in quarantine.\n"
     assert str(spooled.folder / "quarantine") in errors
     assert {"early", "step"} < set(names_in(programs.database))
     assert (spooled.status.files, spooled.status.quarantined) == (0, 1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
-from otel_runs.export.spooling import spool_of_database
+from otel_runs.export.spooling import spool_of_database, spool_of_endpoint, spools_of_endpoints
 
 pytestmark = pytest.mark.usefixtures("_in_a_project_of_its_own")
 
@@ -26,6 +27,8 @@ def folder_of(url: str) -> Path:
         "postgresql+psycopg://me:other@db.example/runs",
         "postgres://me@db.example:5432/runs",
         "postgresql://me:p%40ss@db.example/runs?sslmode=require&password=x",
+        "postgresql://me@db.example/runs?options=-cstatement_timeot%3D9000",
+        "postgresql://me@db.example/runs?options=-c%20statement_timeout%3D9000&application_name=x",
     ],
 )
 def test_a_database_has_one_spool_however_its_url_is_written(same: str) -> None:
@@ -44,6 +47,36 @@ def test_a_database_has_one_spool_however_its_url_is_written(same: str) -> None:
 )
 def test_two_databases_never_share_a_spool(different: str) -> None:
     assert folder_of(different) != folder_of(HERE)
+
+
+TENANT = f"{HERE}?options=-csearch_path%3Dtenant"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-c search_path=tenant",
+        "--search-path=tenant",
+        "-csearch_path=other -cstatement_timeout=9 -csearch_path=tenant -c application_name=a\\ b",
+    ],
+)
+def test_a_schema_has_one_spool_however_the_options_are_written(options: str) -> None:
+    assert folder_of(f"{HERE}?{urlencode({'options': options})}") == folder_of(TENANT) != folder_of(HERE)
+
+
+@pytest.mark.parametrize("word", ["off", "OFF", "False", "none", "no", "0"])
+def test_words_for_off_keep_nothing_and_are_no_folders(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setenv("OTEL_RUNS_SPOOL", word)
+    assert spool_of_database(HERE) is None
+    assert spool_of_endpoint("http://a:4318") is None
+    assert spools_of_endpoints() == []
+
+
+@pytest.mark.parametrize("word", ["on", "True", "yes", "1"])
+def test_words_for_on_mean_the_usual_place(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    usual = folder_of(HERE), folder_of("a.db")
+    monkeypatch.setenv("OTEL_RUNS_SPOOL", word)
+    assert (folder_of(HERE), folder_of("a.db")) == usual
 
 
 @pytest.mark.parametrize(

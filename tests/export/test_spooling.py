@@ -99,10 +99,10 @@ for number in range(3):
     done = programs.run(otel_runs_command("replay", "--db", str(file)))
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "Stored 3 spans from 1 file of the spool.\n"
+    assert done.stdout == "Stored 3 spans from 1 file of the spool runs.db-spool.\n"
     assert names_in(file) == ["run 0", "run 1", "run 2"]
     again = programs.run(otel_runs_command("replay", "--db", str(file)))
-    assert (again.returncode, again.stdout) == (0, "Stored 0 spans from 0 files of the spool.\n")
+    assert (again.returncode, again.stdout) == (0, "Stored 0 spans from 0 files of the spool runs.db-spool.\n")
 
 
 def test_a_short_program_stores_what_an_earlier_one_left_without_being_asked(
@@ -167,6 +167,29 @@ def test_a_wrong_password_is_an_outage_too_and_stays_out_of_names_and_files(
     assert names_in(right) == ["a", "b"]
 
 
+def test_what_waits_because_of_a_bad_option_in_the_url_is_stored_once_that_is_corrected(
+    programs: Programs, new_postgres_url: NewPostgresUrl
+) -> None:
+    url = new_postgres_url()  # it ends with options, which name its schema
+    pipeline = """
+import sys
+from otel_runs.export.exporter import RunsSpanExporter
+from tests.export.spans import spans_of
+exporter = RunsSpanExporter(sys.argv[1], retry_seconds=0)
+exporter.export(spans_of("a"))
+exporter.shutdown()
+"""
+    (programs.folder / ".otel_runs").mkdir(exist_ok=True)
+    done = programs.python(pipeline, f"{url}%20-cstatement_timeot%3D9000")
+    assert "statement_timeot" in done.stderr
+    assert status_of(url).spans == 1
+
+    done = programs.run(otel_runs_command("replay", "--db", f"{url}%20-cstatement_timeout%3D9000"))
+
+    assert (done.returncode, done.stdout.partition(" of the spool")[0]) == (0, "Stored 1 span from 1 file")
+    assert names_in(url) == ["a"]
+
+
 def test_spool_off_counts_what_is_lost(
     file: Path, locked: Callable[[], None], monkeypatch: pytest.MonkeyPatch, programs: Programs
 ) -> None:
@@ -186,18 +209,27 @@ def test_spool_off_counts_what_is_lost(
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("OTEL_RUNS_SPOOL_FSYNC", "sometimes", "batch or never"),
-        ("OTEL_RUNS_SPOOL_MAX_BYTES", "1 GB", "a whole number, 0 or more"),
+        ("OTEL_RUNS_SPOOL_FSYNC", "Batch", "batch or never"),
+        ("OTEL_RUNS_SPOOL_MAX_BYTES", "1GiB", "a whole number, 0 or more"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_told_and_the_pipeline_goes_on(
-    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, value: str, expected: str
+def test_a_setting_that_cannot_be_used_is_told_once_and_the_default_taken(
+    programs: Programs, file: Path, locked: Callable[[], None], name: str, value: str, expected: str
 ) -> None:
-    monkeypatch.setenv(name, value)
-    exporter = RunsSpanExporter(file)
-    assert exporter.export(spans_of("a")) is SpanExportResult.SUCCESS
+    program = f"""
+from otel_runs.export.exporter import RunsSpanExporter
+from tests.export.spans import spans_of
+for name in ("a", "b"):
+    exporter = RunsSpanExporter({impatient(file)!r}, retry_seconds=0)
+    exporter.export(spans_of(name))
     exporter.shutdown()
-    assert f"{name} is '{value}': expected {expected}." in caplog.text
+"""
+    done = programs.python(program, environ={name: value})
+
+    assert done.stderr.count(f"{name} is '{value}': expected {expected}.") == 1
+    assert done.stderr.count("Taking the default.") == 1
+    assert status_of(file).spans == 2
+    locked()
 
 
 @pytest.mark.parametrize(
