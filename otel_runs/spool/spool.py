@@ -158,7 +158,7 @@ class Spool:
             self._look()
             for line in lines:
                 lost = line.ended
-                self._write(line)
+                self._write(line, sync=sync)
                 kept, lost = kept + line.ended, 0
             if sync and self._file is not None:
                 self._file.sync()
@@ -188,14 +188,16 @@ class Spool:
             file.path,
         )
 
-    def _write(self, line: Line) -> None:
+    def _write(self, line: Line, *, sync: bool) -> None:
         if len(line.text) > self._room:
             raise self._full()
-        self._opened().append(line.text)
+        self._opened(sync=sync).append(line.text)
         self._room -= len(line.text)
 
-    def _opened(self) -> LockedFile:
+    def _opened(self, *, sync: bool) -> LockedFile:
         if self._file is not None and self._file.size >= LARGEST_FILE:
+            if sync:  # the end of the batch waits for the file that is open then
+                self._file.sync()
             self._close_file()
         if self._file is None:
             self._file = files.create(self.folder)

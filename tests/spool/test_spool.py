@@ -461,6 +461,20 @@ def test_large_amounts_are_cut_into_files_so_that_an_interrupted_replay_repeats_
     assert stored == some_spans(2_000)
 
 
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_batch_waits_for_each_file_that_it_was_written_to(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, sync: bool
+) -> None:
+    synced: set[Path] = set()
+    monkeypatch.setattr(spool, "LARGEST_FILE", 100_000)
+    monkeypatch.setattr(files.LockedFile, "sync", lambda file: synced.add(file.path))
+
+    spool_in(folder, sync=sync).append(some_spans(2_000))
+
+    assert len(files.paths_in(folder)) > 2
+    assert synced == (set(files.paths_in(folder)) if sync else set())
+
+
 def test_a_folder_that_cannot_be_made_raises_nothing_and_drops_are_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
