@@ -315,7 +315,7 @@ def _kept_place(url: str | os.PathLike[str] | None) -> str | os.PathLike[str] | 
 
 
 def _keeper_of(url: str | os.PathLike[str] | None) -> Keeper | None:
-    """Who keeps what cannot be stored; None where that is turned off or set to what cannot be used."""
+    """Who keeps what cannot be stored; None where that is turned off, or has no place."""
     try:
         spool = spool_of_database(url)
     except SettingsError as exc:

@@ -244,7 +244,7 @@ def refused_by(send: Send, spans: Sequence[ReadableSpan], witness: ReadableSpan)
 
 
 def spooled_otlp_exporter(endpoint: str | None) -> SpanExporter:
-    """An OTLP exporter with a spool; without one where that is off or set to what cannot be used."""
+    """An OTLP exporter with a spool; without one where that is off, or has no place."""
     try:
         spool = spool_of_endpoint(endpoint)
     except SettingsError as exc:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 from opentelemetry.sdk.trace import ReadableSpan
 
 from otel_runs import settings
+from otel_runs.errors import SettingsError
 from otel_runs.spool.files import paths_in
 from otel_runs.spool.replay import Save
 from otel_runs.spool.spool import Quarantined, Spool
@@ -33,7 +34,7 @@ _POSTGRES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 _OF_THE_PLACE: Final = frozenset({"host", "port", "dbname", "user", "service"})
 """Parameters of a URL that say which database it is. The others say how to get there, but for a schema in ``options``:
 whose other settings may be corrected, and then the same spans are meant for the same database."""
-_OPTION: Final = re.compile(r"(?:-c\s*|--)([\w-]+)=((?:\\.|[^\s\\])*)", re.DOTALL)
+_OPTION: Final = re.compile(r"(?:^|\s)(?:-c\s*|--)([\w-]+)=((?:\\.|[^\s\\])*)", re.DOTALL)
 """A setting among ``options``. Source: PostgreSQL, libpq, Parameter Key Words."""
 _SEARCH_PATH: Final = "search_path"
 _ODD: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -115,13 +116,10 @@ def spools_beside(spool: Spool) -> list[Beside]:
     """The spools of other destinations in which spans wait, as far as they can be read.
 
     Whose URL was corrected has another spool since, and nobody who looks at that one would learn of the first.
-
-    Raises:
-        SettingsError: as `spool_of_database`.
     """
     try:
         others = [folder for folder in sorted(_parent().iterdir()) if folder != spool.folder]
-    except OSError:  # there are none, or they are another user's
+    except (OSError, SettingsError):  # there are none, they are another user's, or the working directory is gone
         return []
     found = (Beside(folder, _files_in(folder), folder.name.startswith(_ENDPOINTS)) for folder in others)
     return [each for each in found if each.files]

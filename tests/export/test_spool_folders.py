@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from otel_runs.export.spooling import spool_of_database, spool_of_endpoint, spools_of_endpoints
+from otel_runs.export.spooling import Beside, spool_of_database, spool_of_endpoint, spools_beside, spools_of_endpoints
 
 pytestmark = pytest.mark.usefixtures("_in_a_project_of_its_own")
 
@@ -62,6 +62,25 @@ TENANT = f"{HERE}?options=-csearch_path%3Dtenant"
 )
 def test_a_schema_has_one_spool_however_the_options_are_written(options: str) -> None:
     assert folder_of(f"{HERE}?{urlencode({'options': options})}") == folder_of(TENANT) != folder_of(HERE)
+
+
+def test_spools_beside_one_are_those_in_which_spans_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = spool_of_database("a.db")
+    assert spool is not None
+    assert spools_beside(spool) == []
+    parent = tmp_path / ".otel_runs" / "spool"
+    for name, files in (("runs-1", 2), ("otlp-a_4318-2", 1), ("empty-3", 0)):
+        (parent / name).mkdir(parents=True)
+        for number in range(files):
+            (parent / name / f"{number}.jsonl").touch()
+    (parent / "file").touch()
+    found = [Beside(parent / "otlp-a_4318-2", 1, is_endpoints=True), Beside(parent / "runs-1", 2, is_endpoints=False)]
+    assert spools_beside(spool) == found
+
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert spools_beside(spool) == []
 
 
 @pytest.mark.parametrize("word", ["off", "OFF", "False", "none", "no", "0"])
