@@ -6,10 +6,10 @@ import weakref
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_runs.attributes import KIND, PARENT_RUN, RUN_KEY
+from otel_runs.attributes import KIND, PARENT_RUN
 from otel_runs.children import call_in_child
 from otel_runs.ids import row_id_from_span, run_id_from_trace
-from otel_runs.instrument.place import attributes_of, may_be_rowless
+from otel_runs.instrument.place import attributes_of, key_among, may_be_rowless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +85,7 @@ class OpenSpans:
         own = None
         if parent is None or kind == "run":
             # Below a run with a key, descendants may carry the key for others to see; their stamp wins.
-            if PARENT_RUN in attributes or not (RUN_KEY in attributes or RUN_KEY in span.resource.attributes):
+            if PARENT_RUN in attributes or not (key_among(attributes) or key_among(span.resource.attributes)):
                 own = OpenRun(span)
                 self._runs[own.id] = own
             opened.run = own

@@ -209,7 +209,8 @@ class Declaration(Generic[H]):
                     continue
                 if name in ATTRIBUTE_OF_OPTION:
                     attribute, written = ATTRIBUTE_OF_OPTION[name]
-                    self.attributes[attribute] = written(value)
+                    if (text := written(value)) is not None:
+                        self.attributes[attribute] = text
                 elif name in _RESULT_ROWS:
                     self.result_rows[name] = row_reader(value)
                 elif name == "rows_in":

@@ -25,6 +25,7 @@ from otel_runs.attributes import (
 )
 from otel_runs.instrument.measure import RowReader, Value, as_amount, as_count
 from otel_runs.instrument.paths import path_of
+from otel_runs.instrument.place import as_key
 from otel_runs.instrument.problems import problem
 from otel_runs.records import EXTERNAL_ID_LENGTH, KINDS, Kind
 
@@ -178,7 +179,11 @@ def _paths(value: Iterable[object]) -> list[str]:
     return [value] if isinstance(value, str) else [path_of(item) if callable(item) else str(item) for item in value]
 
 
-ATTRIBUTE_OF_OPTION: Final[dict[str, tuple[str, Callable[[Any], Value]]]] = {
+def _key(value: object) -> str | None:
+    return as_key(str(value))
+
+
+ATTRIBUTE_OF_OPTION: Final[dict[str, tuple[str, Callable[[Any], Value | None]]]] = {
     "path": (MODEL_PATH, str),
     "depends_on": (MODEL_DEPENDS_ON, _paths),
     "materialized": (MODEL_MATERIALIZED, str),
@@ -189,14 +194,14 @@ ATTRIBUTE_OF_OPTION: Final[dict[str, tuple[str, Callable[[Any], Value]]]] = {
     "kind": (KIND, _kind),
     "attempt": (ATTEMPT, _count_from(1)),
     "environment": (ENVIRONMENT, str),
-    "key": (RUN_KEY, str),
+    "key": (RUN_KEY, _key),
     "id": (RUN_ID, _external_id),
     "tenant_id": (TENANT_ID, str),
     "session_id": (SESSION_ID, str),
     "background": (BACKGROUND, bool),
     "fingerprint": (INPUT_FINGERPRINT, str),
 }
-"""Options that become one attribute: name -> attribute, and how the value is written (a UUID as text)."""
+"""Options that become one attribute: name -> attribute, and how the value is written (a UUID as text; None: not)."""
 
 CHECK_OF_OPTION: Final[dict[str, Callable[[Any], object]]] = {
     "retries": _count_from(0),

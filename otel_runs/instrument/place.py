@@ -67,12 +67,30 @@ def _keyed_run(span: Span, attributes: Mapping[str, Any], parent: Any, *, is_run
     A key on the span is about the span; one on the resource is about all of the process, whose outermost spans are then
     the parts.
     """
-    key = attributes.get(RUN_KEY)
+    key = key_among(attributes)
     is_part = is_run
     if key is None:
-        key = span.resource.attributes.get(RUN_KEY)  # type: ignore[attr-defined]  # a span with attributes is the SDK's
+        key = key_among(span.resource.attributes)  # type: ignore[attr-defined]  # a span with attributes is the SDK's
         is_part = parent is None or parent.is_remote
-    return (None, False) if key is None else (run_id_from_key(str(key)), is_part)
+    return (None, False) if key is None else (run_id_from_key(key), is_part)
+
+
+def key_among(attributes: Mapping[str, Any]) -> str | None:
+    """The run's key that attributes of a span or a resource say, as the rows have it; None where they say none.
+
+    An empty one says none, either: that is what ``otel_runs.run.key=$NIGHT`` leaves where the shell knows no NIGHT.
+    """
+    value = attributes.get(RUN_KEY)
+    return None if value is None else as_key(value)
+
+
+def as_key(value: object) -> str | None:
+    """A run's key as the rows have it; None for what is no key."""
+    # By the reader of the column: were the two to differ, steps would be in another run than their own. Imported here:
+    # it takes 10 ms (orjson), for the few who have a key.
+    from otel_runs.mapping.coerce import name
+
+    return name(value)
 
 
 def may_be_rowless(span: object, attributes: Mapping[str, Any]) -> bool:

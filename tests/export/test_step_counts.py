@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import SpanKind
 
 from otel_runs.export.lifecycle import LifecycleProcessor
@@ -25,27 +23,18 @@ from otel_runs.ingest import Ingest
 from otel_runs.spans.from_sdk import SdkSpans
 from otel_runs.store.engine import Database, open_database
 from tests.programs import Programs
+from tests.unseeded_ids import UnseededIds
 
 EXPECTED = "otel_runs.steps_expected"
 RUN = {"otel_runs.kind": "run"}
 CLIENT = SpanKind.CLIENT
 
 
-class Ids(IdGenerator):
-    """Hypothesis starts the random numbers anew for each example, and the SDK's ids with them."""
-
-    def generate_trace_id(self) -> int:
-        return secrets.randbits(128) or 1
-
-    def generate_span_id(self) -> int:
-        return secrets.randbits(64) or 1
-
-
 class Pipeline:
     """A provider as ``configure()`` sets it up, whose ended spans are kept."""
 
     def __init__(self, **resource: str) -> None:
-        provider = TracerProvider(resource=Resource(resource), id_generator=Ids(), shutdown_on_exit=False)
+        provider = TracerProvider(resource=Resource(resource), id_generator=UnseededIds(), shutdown_on_exit=False)
         self._exporter = InMemorySpanExporter()
         for processor in (LifecycleProcessor(OpenSpans()), SimpleSpanProcessor(self._exporter)):
             provider.add_span_processor(processor)
