@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_MOST_SECONDS: Final = 1_000_000_000
 _told: Final[set[str]] = set()
 
 
@@ -28,11 +29,11 @@ class Setting(NamedTuple, Generic[T]):
 
 
 def seconds(text: str) -> float:
-    """A duration in seconds, 0 or more."""
+    """A duration in seconds, 0 to 10**9: ten times that is longer than a thread can wait."""
     with suppress(ValueError):  # what Python says of a text that is no number does not say what is expected
-        if 0 <= (value := float(text)) < float("inf"):
+        if 0 <= (value := float(text)) <= _MOST_SECONDS:
             return value
-    msg = "expected a number of seconds, 0 or more"
+    msg = f"expected a number of seconds, 0 to {_MOST_SECONDS}"
     raise ValueError(msg)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
@@ -85,7 +86,7 @@ class LiveSpans:
     def seconds_left(self) -> float | None:
         """How long there is nothing to tell, unless a span starts; None: for ever."""
         due = min(self._next_beat, self._not_before) if self._untold else self._next_beat
-        return None if due == math.inf else max(0.0, due - time.monotonic())
+        return None if due == math.inf else min(max(0.0, due - time.monotonic()), threading.TIMEOUT_MAX)
 
     def prepare(self) -> None:
         """The first span has started."""

@@ -167,7 +167,8 @@ class RunsSpanProcessor(SpanProcessor):
         done = threading.Event()
         self._queue.append(done)
         self._hurry()
-        is_done = done.wait(flush_timeout() if timeout_millis is None else timeout_millis / 1000)
+        wanted = flush_timeout() if timeout_millis is None else timeout_millis / 1000
+        is_done = done.wait(min(wanted, threading.TIMEOUT_MAX))
         self._raise_if_strict()
         return is_done
 
@@ -190,7 +191,7 @@ class RunsSpanProcessor(SpanProcessor):
         worker, self._worker = self._worker, None
         if worker is None:
             return
-        worker.join(max(0.0, deadline - time.monotonic()))
+        worker.join(min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX))
         if worker.is_alive():
             # What is in the worker's hands may be stored yet; to store it twice changes nothing.
             left = [*self._in_hand, *_spans_among(self._oldest(len(self._queue)))]

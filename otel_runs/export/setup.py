@@ -72,7 +72,8 @@ class Setup:
         Returns:
             False if the time ran out. Whether everything was stored is in ``otel_runs.stats()``.
         """
-        deadline = time.monotonic() + (flush_timeout() if timeout is None else timeout)
+        wanted = flush_timeout() if timeout is None else timeout
+        deadline = time.monotonic() + min(wanted, threading.TIMEOUT_MAX)
         is_done = True
         for processor in self._processors:
             left = max(0.0, deadline - time.monotonic())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import time
 
@@ -26,6 +27,9 @@ def work(name):
 SECONDS = 20.0
 """What an end may take beyond its flush timeout on a busy machine, imports included; the default timeout is 30."""
 
+SETTINGS_OF_SECONDS = ("OTEL_RUNS_FLUSH_TIMEOUT", "OTEL_RUNS_HEARTBEAT", "OTEL_RUNS_SIGNAL_TIMEOUT")
+
+needs_signals = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no signals")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 
@@ -362,12 +366,51 @@ def test_two_hanging_exporters_share_one_flush_timeout(
     assert 3.9 < took < 2 * 4
 
 
-def test_a_bad_flush_timeout_is_told_and_the_default_taken(programs: Programs) -> None:
-    done = programs.python(HEAD + "work('a')", environ={"OTEL_RUNS_FLUSH_TIMEOUT": "soon"})
+@pytest.mark.parametrize("text", ["soon", "99999999999", "1e300", "nan", "-1"])
+def test_bad_seconds_are_told_and_the_default_taken(programs: Programs, text: str) -> None:
+    done = programs.python(HEAD + "work('a')", environ=dict.fromkeys(SETTINGS_OF_SECONDS, text))
 
     assert done.returncode == 0
-    assert "OTEL_RUNS_FLUSH_TIMEOUT is 'soon': expected a number of seconds, 0 or more." in done.stderr
-    assert "Taking the default" in done.stderr
+    for name in SETTINGS_OF_SECONDS:
+        assert f"{name} is {text!r}: expected a number of seconds, 0 to 1000000000." in done.stderr
+    assert done.stderr.count("Taking the default") == len(SETTINGS_OF_SECONDS)
+    assert "Traceback" not in done.stderr
+    assert names_in(programs.database) == ["a"]
+
+
+def test_the_longest_seconds_that_can_be_set_harm_nothing(programs: Programs) -> None:
+    done = programs.python(
+        HEAD + "with tracer.start_as_current_span('a'): assert otel_runs.configure().flush()\nwork('b')",
+        environ=dict.fromkeys(SETTINGS_OF_SECONDS, "1000000000"),
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names_in(programs.database) == ["a", "b"]
+
+
+@needs_signals
+def test_a_signal_may_take_the_longest_time_that_can_be_set(programs: Programs) -> None:
+    done = programs.python(
+        HEAD
+        + """
+import signal, time
+with tracer.start_as_current_span("a"):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+""",
+        environ={"OTEL_RUNS_SIGNAL_TIMEOUT": "1000000000"},
+    )
+
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+    assert programs.rows("SELECT name, status FROM runs") == [("a", "cancelled")]
+
+
+@pytest.mark.parametrize("timeout", ["math.inf", "1e300", "None"])
+def test_a_flush_may_wait_for_ever(programs: Programs, timeout: str) -> None:
+    done = programs.python(HEAD + f"import math\nwork('a')\nprint(otel_runs.configure().flush({timeout}))")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    assert names_in(programs.database) == ["a"]
 
 
 def test_an_unreadable_strict_setting_is_told_once_and_costs_no_span(programs: Programs) -> None:
