@@ -29,6 +29,7 @@ from otel_runs.children import call_in_child
 from otel_runs.counters import counters
 from otel_runs.export.exporter import instrumentation_suppressed
 from otel_runs.export.live import LiveExporter, LiveSpans
+from otel_runs.export.queue_log import QueueLog
 from otel_runs.export.spooling import SpoolsSpans
 from otel_runs.export.workers import is_worker
 from otel_runs.settings import is_strict
@@ -101,7 +102,7 @@ class RunsSpanProcessor(SpanProcessor):
         self._error: Exception | None = None
         self._is_stalled = False
         self._open_spans: set[int] = set()
-        self._is_full = False
+        self._log = QueueLog()
 
     @property
     def span_exporter(self) -> SpanExporter:
@@ -132,7 +133,8 @@ class RunsSpanProcessor(SpanProcessor):
         if self._live is not None:
             self._live.remove(context.span_id)
         if self._closed:
-            self._count_dropped(1, "ended after the shutdown")
+            counters.add(dropped=1)
+            self._log.say_late()
             return
         self._enqueue(span)
         if self._is_child:
@@ -192,16 +194,22 @@ class RunsSpanProcessor(SpanProcessor):
         if worker is None:
             return
         worker.join(min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX))
-        if worker.is_alive():
-            # What is in the worker's hands may be stored yet; to store it twice changes nothing.
-            left = [*self._in_hand, *_spans_among(self._oldest(len(self._queue)))]
-            error = counters.read().last_error
-            reason = f"not stored in time ({error or 'no answer'})"
-            if not self._spool(left, patience=_LAST_SPILL_PATIENCE):
-                self._count_dropped(len(left), reason)
-            elif left:
-                logger.error("%d spans are %s; they wait in the spool.", len(left), reason)
+        # Also of a thread that is gone: what ended in its last moment, or all since it died of what nobody foresaw.
+        self._keep_what_is_left(self._in_hand if worker.is_alive() else [])
         self._raise_if_strict()
+
+    def _keep_what_is_left(self, in_hand: list[ReadableSpan]) -> None:
+        # What is in the worker's hands may be stored yet; to store it twice changes nothing.
+        left = [*in_hand, *_spans_among(self._oldest(len(self._queue)))]
+        if not left:
+            return
+        reason = f"not stored in time ({counters.read().last_error or 'no answer'})"
+        if self._spool(left, patience=_LAST_SPILL_PATIENCE):
+            counters.add(received=-len(in_hand))  # the exporter counted them when it was given them
+            self._log.say_spooled_at_the_end(len(left), reason)
+        else:
+            counters.add(dropped=len(left))
+            self._log.say_dropped(len(left), reason)
 
     def _hurry(self) -> None:
         self._wake.set()
@@ -217,14 +225,7 @@ class RunsSpanProcessor(SpanProcessor):
     def _make_room(self) -> None:
         """Spool some of the oldest spans, in a millisecond or so; where nothing can be spooled, drop the oldest."""
         spills = isinstance(self._exporter, SpoolsSpans) and self._exporter.is_spooling
-        if not self._is_full:
-            self._is_full = True
-            what_now = "spooled" if spills else "dropped"
-            logger.error(
-                "More than %d spans wait to be stored; the oldest are %s. otel_runs.stats() counts them.",
-                self._max_queue_size,
-                what_now,
-            )
+        self._log.say_full(self._max_queue_size, "spooled" if spills else "dropped")
         items = self._oldest(_SPILLED_AT_ONCE if spills else 1)
         spans = _spans_among(items)
         if not self._spool(spans, patience=_SPILL_PATIENCE):
@@ -251,11 +252,6 @@ class RunsSpanProcessor(SpanProcessor):
         except Exception:  # spans that no SDK makes
             logger.exception("Spans could not be spooled.")
             return False
-
-    def _count_dropped(self, count: int, reason: str) -> None:
-        if count:
-            counters.add(dropped=count)
-            logger.error("%d spans are not stored: %s.", count, reason)
 
     def _raise_if_strict(self) -> None:
         error, self._error = self._error, None
@@ -324,12 +320,23 @@ class RunsSpanProcessor(SpanProcessor):
         try:
             with instrumentation_suppressed():
                 self._exporter.export(batch)
-        except Exception as exc:  # told to the pipeline by the next flush, if it wants to know
+        except Exception as exc:  # noqa: BLE001  told to the pipeline by the next flush, if it wants to know
             self._error = exc
             if not is_strict():
-                logger.exception("An exporter failed.")
+                counters.add_error(exc)
+                self._log.say_failed(exc)
+        except BaseException as exc:
+            # SystemExit, or a panic of what is written in Rust: the thread would be gone, and all later spans with it.
+            if threading.current_thread() is threading.main_thread():
+                raise
+            counters.add(dropped=len(batch))
+            counters.add_error(exc)
+            self._log.say_failed(exc)
+        else:
+            self._log.note_success()
         self._in_hand = []
-        self._is_full = False
+        if len(self._queue) <= self._max_queue_size // 2:
+            self._log.note_half_empty()
         self._tell_of_open_spans()
 
     def _tell_of_open_spans(self) -> None:

@@ -329,7 +329,7 @@ def test_a_database_that_never_answers_delays_the_end_by_the_flush_timeout_only(
     took = time.time() - float(done.stdout)
     assert done.returncode == 0
     assert 0.9 < took < 1 + SECONDS
-    assert "1 spans are not stored in time" in done.stderr
+    assert "1 span is not stored in time" in done.stderr
 
 
 def test_a_locked_database_delays_the_end_by_the_flush_timeout_only(programs: Programs) -> None:
@@ -345,7 +345,7 @@ def test_a_locked_database_delays_the_end_by_the_flush_timeout_only(programs: Pr
     other.close()
     assert done.returncode == 0
     assert 0.9 < took < 1 + SECONDS
-    assert "1 spans are not stored in time" in done.stderr
+    assert "1 span is not stored in time" in done.stderr
 
 
 def test_two_hanging_exporters_share_one_flush_timeout(
