@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -68,8 +69,10 @@ class LiveSpans:
         self._sdk_spans = SdkSpans()
         self._untold: dict[int, SdkSpan] = {}
         """By span id."""
-        self._runs: list[SdkSpan] = []
-        """The runs that were told."""
+        self._untold_again: list[weakref.ref[SdkSpan]] = []
+        """Those that could not be told the last time."""
+        self._runs: list[weakref.ref[SdkSpan]] = []
+        """The runs that were told. Weak: what its maker has let go of, without ending it, shows no life any more."""
         self._next_beat = math.inf
         self._not_before = 0.0
         """Both as of ``time.monotonic()``, which stands still while the machine sleeps."""
@@ -85,7 +88,8 @@ class LiveSpans:
 
     def seconds_left(self) -> float | None:
         """How long there is nothing to tell, unless a span starts; None: for ever."""
-        due = min(self._next_beat, self._not_before) if self._untold else self._next_beat
+        is_due = self._untold or self._untold_again
+        due = min(self._next_beat, self._not_before) if is_due else self._next_beat
         return None if due == math.inf else min(max(0.0, due - time.monotonic()), threading.TIMEOUT_MAX)
 
     def prepare(self) -> None:
@@ -107,6 +111,8 @@ class LiveSpans:
 
     def _tell_started(self) -> bool:
         """False: the exporter could not be told."""
+        again, self._untold_again = self._untold_again, []
+        self._untold.update((sdk.get_span_context().span_id, sdk) for sdk in _open_among(again))
         left = len(self._untold)  # what starts meanwhile comes next time
         while left > 0:
             opened = self._take(min(left, MAX_BATCH_SIZE))
@@ -114,12 +120,9 @@ class LiveSpans:
             if not opened:
                 continue
             if not self._exporter.export_started([each.span for each in opened]):
-                # What ends in this moment stays, and is left out when it is taken the next time.
-                self._untold.update(
-                    (each.sdk.get_span_context().span_id, each.sdk) for each in opened if each.sdk.end_time is None
-                )
+                self._untold_again = [weakref.ref(each.sdk) for each in opened]
                 return False
-            self._runs += [each.sdk for each in opened if each.is_run]
+            self._runs += [weakref.ref(each.sdk) for each in opened if each.is_run]
             if self._runs and self._seconds:
                 self._next_beat = min(self._next_beat, time.monotonic() + self._seconds)
         return True
@@ -143,10 +146,11 @@ class LiveSpans:
         return found
 
     def _beat(self) -> None:
-        self._runs = [sdk for sdk in self._runs if sdk.end_time is None]
-        self._next_beat = time.monotonic() + self._seconds if self._runs else math.inf
-        if self._runs:
-            self._exporter.export_heartbeats([_signed(self._span(sdk)) for sdk in self._runs])
+        runs = _open_among(self._runs)
+        self._runs = [weakref.ref(sdk) for sdk in runs]
+        self._next_beat = time.monotonic() + self._seconds if runs else math.inf
+        if runs:
+            self._exporter.export_heartbeats([_signed(self._span(sdk)) for sdk in runs])
 
     def _span(self, sdk: SdkSpan) -> Span:
         """An open span as it is now."""
@@ -159,6 +163,10 @@ class LiveSpans:
         if not self._has_failed:
             self._has_failed = True
             logger.warning("An exporter could not be told of open spans: %r. Not said again.", exc)
+
+
+def _open_among(spans: list[weakref.ref[SdkSpan]]) -> list[SdkSpan]:
+    return [sdk for sdk in (each() for each in spans) if sdk is not None and sdk.end_time is None]
 
 
 def _signed(span: Span) -> Span:

@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -302,6 +304,30 @@ def test_heartbeats_that_could_not_be_told_do_not_pile_up(
     times = [span.heartbeat_ns or 0 for span in listener.heartbeats]
     assert times == sorted(set(times)), "each is told once, and no earlier one after it"
     assert listener.most_heartbeats_at_once == 1
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_a_run_that_its_maker_has_let_go_of_is_let_go_of_here_and_shows_no_life(
+    listener: Listener, queue_to: Callable[..., RunsSpanProcessor], monkeypatch: pytest.MonkeyPatch, is_away: bool
+) -> None:
+    monkeypatch.setenv("OTEL_RUNS_HEARTBEAT", "0.05")
+    listener.is_away = is_away
+    processor = queue_to(listener, schedule_delay=0.01)
+    tracer = tracer_of(processor)
+    with tracer.start_as_current_span("kept"):
+        dropped = [tracer.start_span("dropped", context=Context()) for _ in range(300)]
+        processor.force_flush()
+        alive = [weakref.ref(span) for span in dropped]
+        del dropped
+        wait_until(lambda: not any(each() for each in alive), what="the end of spans that nobody holds")
+        listener.is_away = False
+        wait_until(lambda: bool(listener.heartbeats), what="heartbeats")
+        processor.force_flush()
+        so_far = len(listener.heartbeats)
+        wait_until(lambda: len(listener.heartbeats) > so_far + 3, what="more heartbeats")
+
+    assert {span.name for span in listener.heartbeats[so_far:]} == {"kept"}
+    assert ("dropped" in listener.names()) is not is_away
 
 
 def test_long_queue_does_not_silence_the_heartbeats(
