@@ -34,13 +34,14 @@ class Keeper:
     def __init__(self, spool: Spool, opening: Callable[[], AbstractContextManager[Save]]) -> None:
         self.spool: Final = spool
         self._opening = opening
+        self.outage: Exception | None = None
+        """Why the destination is away, as long as it is known to be: new spans need not try it then. A forked child
+        knows it from its parent: where each task has a process of its own, each would try for ten seconds."""
         self._start_afresh()
         call_in_child(self, Keeper._start_afresh)
 
     def _start_afresh(self) -> None:
         """The state of a keeper that has seen nothing yet: a new one, or one in a forked child."""
-        self.outage: Exception | None = None
-        """Why the destination is away, as long as it is known to be: new spans need not try it then."""
         self._may_wait = True
         """Whether there may be something to replay."""
         self._owes_a_replay = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from tests.export.away import impatient, status_of
 from tests.export.spans import spans_of
 from tests.faults.small_disk import small_disk
 from tests.programs import Programs, otel_runs_command
+from tests.servers.ports import free_port
 from tests.servers.postgres import PostgresServer
 from tests.stored_names import names_in
 from tests.waiting import wait_until
@@ -139,6 +141,39 @@ def test_a_postgres_that_is_stopped_and_started_again_misses_nothing(own_postgre
     exporter.shutdown()
 
     assert names_in(own_postgres.url) == sorted(["before", "after", *(f"during {number}" for number in range(20))])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_does_not_try_a_database_that_its_parent_knows_to_be_away(programs: Programs) -> None:
+    """It would try for ten seconds, as would each process of a pool that has one for each task."""
+    done = programs.python(
+        f"""
+        import os
+        from opentelemetry.sdk.trace import TracerProvider
+        from otel_runs import RunsSpanExporter, stats
+        from otel_runs.export.processor import RunsSpanProcessor
+        processor = RunsSpanProcessor(
+            RunsSpanExporter("postgresql://nobody@127.0.0.1:{free_port()}/none", retry_seconds=0.1)
+        )
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(processor)
+        tracer = provider.get_tracer("t")
+        def work(name):
+            with tracer.start_as_current_span(name):
+                pass
+            assert processor.force_flush()
+            print(name, stats().spans_spooled, stats().export_errors > 0, flush=True)
+        work("parent")
+        child = os.fork()
+        if child == 0:
+            work("child")
+            os._exit(0)
+        os.waitpid(child, 0)
+        processor.shutdown()
+        """
+    )
+
+    assert (done.returncode, done.stdout) == (0, "parent 1 True\nchild 1 False\n"), done.stderr
 
 
 def test_a_wrong_password_is_an_outage_too_and_stays_out_of_names_and_files(
