@@ -94,6 +94,9 @@ class SignalWatch:
 
     def start_closing(self) -> None:
         """From now on a signal waits for the end of the set-up, which exports what is left by itself."""
+        if self._pid == os.getpid():
+            # It came before, and the pipeline has reached its end in the moments that it has between two slices.
+            self._pending = self._number
         self._is_closing = True
 
     def stop(self) -> None:
@@ -109,6 +112,9 @@ class SignalWatch:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._is_closing:
+            if self._pid == os.getpid() and self._is_recall(number):
+                self._call = None
+                return
             if self._is_over or (self._pending is not None and not self._is_echo(number)):
                 _die_of(number)
             if self._pending is None:

@@ -119,3 +119,26 @@ def test_a_signal_at_the_end_waits_for_what_is_being_stored(programs: Programs) 
             assert process.wait(TIMEOUT) == -signal.SIGTERM
 
     assert the_run(programs) == ("completed", "completed")
+
+
+def test_a_program_that_comes_to_its_end_while_a_signal_ends_it_is_stored_and_dies_of_the_signal(
+    programs: Programs,
+) -> None:
+    """What calls its main thread back must not look like somebody who sends the signal again, a second later."""
+    open_database(programs.database).close()
+    other = sqlite3.connect(programs.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    code = """
+import atexit, os, signal, time, otel_runs
+otel_runs.configure("runs.db")
+atexit.register(print, "ready", flush=True)
+with otel_runs.run("nightly"), otel_runs.step("load"):
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    with closing(other), started(programs, [sys.executable, str(programs.write(code))]) as process:
+        time.sleep(2)
+        assert process.poll() is None
+        other.execute("ROLLBACK")
+        assert process.wait(TIMEOUT) == -signal.SIGTERM
+
+    assert the_run(programs) == CANCELLED
