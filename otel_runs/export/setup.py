@@ -8,6 +8,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
@@ -113,9 +115,34 @@ class Wanted(NamedTuple):
     environment: str | None
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""Held while a set-up is made. Its own thread may come again: an exporter of others, as it is made, may run a step."""
 _setup: Setup | None = None
+_is_setting_up = False
 _has_read_environment = False
+
+
+def _become_child() -> None:
+    """A thread that held the lock is not here."""
+    global _lock, _is_setting_up  # noqa: PLW0603  told once, before the child does anything else
+    _lock = threading.RLock()
+    _is_setting_up = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_become_child)
+
+
+@contextmanager
+def _setting_up() -> Generator[None]:
+    """One thread at a time."""
+    global _is_setting_up  # noqa: PLW0603  what the lock guards
+    with _lock:
+        was_setting_up, _is_setting_up = _is_setting_up, True
+        try:
+            yield
+        finally:
+            _is_setting_up = was_setting_up
 
 
 def configure(
@@ -150,7 +177,7 @@ def configure(
     """
     global _setup  # noqa: PLW0603  a process has one tracer provider, and so one set-up
     wanted = Wanted(None if url is None else os.fspath(url), otlp_endpoint, service_name, environment)
-    with _lock:
+    with _setting_up():
         if _setup is None:
             _setup = _set_up(wanted)
             _setup.signals.start()
@@ -163,19 +190,24 @@ def configure(
 def configure_from_environment() -> None:
     """Configure once, if environment variables ask for it: ``OTEL_RUNS_DB``, or ``OTEL_TRACES_EXPORTER`` naming us.
 
-    Called when the first run or step starts. ``OTEL_SDK_DISABLED=true`` and ``OTEL_TRACES_EXPORTER=none`` mean no.
+    Called when the first run or step starts; other threads that start theirs meanwhile wait for it.
+    ``OTEL_SDK_DISABLED=true`` and ``OTEL_TRACES_EXPORTER=none`` mean no.
     """
     global _has_read_environment  # noqa: PLW0603  read once a process
     if _has_read_environment:
         return
-    _has_read_environment = True
-    if _environment_asks_for_us() and _setup is None:
+    with _lock:
+        if _has_read_environment or _is_setting_up:  # by another thread meanwhile; or by this one, which comes again
+            return
         try:
-            configure()
+            if _environment_asks_for_us() and _setup is None:
+                configure()
         except Exception:
             if is_strict():
                 raise
             logger.exception("The environment asks for otel_runs, which could not be set up; no run will be stored.")
+        finally:
+            _has_read_environment = True
 
 
 def _environment_asks_for_us() -> bool:

@@ -46,6 +46,8 @@ def _look_up(provider: TracerProvider) -> Tracer | None:
     global _latest  # noqa: PLW0603  one tuple, swapped at once: safe without a lock
     if _latest[0] is None:  # the first run or step of the process
         provider = _provider_of_environment() or provider
+    elif isinstance(provider, ProxyTracerProvider):  # another thread may have set one up since the caller asked
+        provider = get_tracer_provider()
     tracer = None
     if not isinstance(provider, (ProxyTracerProvider, NoOpTracerProvider)):
         from otel_runs import __version__

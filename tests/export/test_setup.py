@@ -46,6 +46,53 @@ def test_an_environment_variable_is_enough_for_decorated_code(programs: Programs
     assert runs_and_steps(programs) == [("nightly", "load")]
 
 
+def test_threads_that_start_their_first_run_at_once_lose_none(programs: Programs) -> None:
+    done = programs.python(
+        """
+        import threading
+        import otel_runs
+        barrier = threading.Barrier(8)
+        @otel_runs.run
+        def nightly(): pass
+        def work():
+            barrier.wait()
+            nightly()
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        nightly()
+        """,
+        environ={"OTEL_RUNS_DB": "runs.db"},
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert programs.rows("SELECT count(*) FROM runs") == [(9,)]
+
+
+def test_an_exporter_that_runs_a_step_as_it_is_made_does_not_stop_the_set_up(programs: Programs) -> None:
+    programs.write(
+        """
+        import otel_runs
+        from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+        @otel_runs.step
+        def connect(): pass
+        class Exporter(ConsoleSpanExporter):
+            def __init__(self):
+                super().__init__()
+                connect()
+        """,
+        "vendor.py",
+    )
+    programs.write("[opentelemetry_traces_exporter]\nvendor = vendor:Exporter\n", "vendor-1.dist-info/entry_points.txt")
+    programs.write("Name: vendor\nVersion: 1\n", "vendor-1.dist-info/METADATA")
+
+    done = programs.python(DECORATED, environ={"OTEL_TRACES_EXPORTER": "otel_runs,vendor", "OTEL_RUNS_DB": "runs.db"})
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"name": "nightly"' in done.stdout
+    assert runs_and_steps(programs) == [("nightly", "load")]
+
+
 def test_exporter_variable_alone_writes_to_the_project_folder(programs: Programs) -> None:
     (programs.folder / "pyproject.toml").touch()
     programs.python(DECORATED, environ={"OTEL_TRACES_EXPORTER": "otel_runs"})
