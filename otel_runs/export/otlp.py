@@ -140,9 +140,7 @@ def otlp_exporter(endpoint: str | None, *, takes_unsampled: bool = False) -> Otl
         return OtlpExporter(lambda: GrpcExporter(endpoint=endpoint), over_grpc, takes_unsampled=takes_unsampled)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 
-    spans_to = endpoint
-    if endpoint is not None and not endpoint.endswith("/v1/traces"):
-        spans_to = endpoint.rstrip("/") + "/v1/traces"
+    spans_to = None if endpoint is None else endpoint.rstrip("/").removesuffix("/v1/traces") + "/v1/traces"
     url = options.url
     over_http = None if url is None else LogsOverHttp(options, url)
     return OtlpExporter(lambda: HttpExporter(endpoint=spans_to), over_http, takes_unsampled=takes_unsampled)

@@ -8,14 +8,15 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from otel_runs import attributes, settings
@@ -35,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 OUR_NAME: Final = "otel_runs"
 """The name under which ``OTEL_TRACES_EXPORTER`` finds the exporter."""
+MAX_ATTRIBUTES: Final = 10_000
+"""Of a span; the SDK's own limit is 128."""
+_ATTRIBUTE_LIMITS: Final = ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT")
 
 
 @runtime_checkable
@@ -173,7 +177,8 @@ def configure(
 
     Raises:
         SettingsError: only with ``OTEL_RUNS_STRICT=true``: a second call asks for something else, the provider that is
-            set cannot be joined, or the service name comes too late. Otherwise it is logged.
+            set cannot be joined, the service name comes too late, or an exporter or a limit of OpenTelemetry's cannot
+            be used as its variables say. Otherwise it is logged, and what can be stored is.
     """
     global _setup  # noqa: PLW0603  a process has one tracer provider, and so one set-up
     wanted = Wanted(None if url is None else os.fspath(url), otlp_endpoint, service_name, environment)
@@ -238,13 +243,41 @@ def _set_up(wanted: Wanted) -> Setup:
 
 def _set_up_provider(wanted: Wanted) -> Setup:
     # Not shutdown_on_exit: the SDK waits for one processor after the other, Setup.shutdown for all at once.
-    provider = TracerProvider(resource=_resource(wanted), id_generator=TimeOrderedIdGenerator(), shutdown_on_exit=False)
+    provider = TracerProvider(
+        resource=_resource(wanted),
+        id_generator=TimeOrderedIdGenerator(),
+        shutdown_on_exit=False,
+        span_limits=_span_limits(),
+    )
     others = _other_exporters(wanted)
     exporters = [*_database_exporters(wanted, others), *others]
     setup = Setup(provider, _queues(exporters), wanted)
     setup.extend_to(provider)
     trace.set_tracer_provider(provider)
     return setup
+
+
+def _span_limits() -> SpanLimits:
+    """Of our provider: where nobody has set a number of attributes, so many that ours stay, too.
+
+    The SDK drops the oldest, and what says that a span is a run comes first.
+    """
+    is_set = any(os.environ.get(name) for name in _ATTRIBUTE_LIMITS)
+    try:
+        return SpanLimits() if is_set else SpanLimits(max_span_attributes=MAX_ATTRIBUTES)
+    except ValueError as exc:
+        _complain(f"OpenTelemetry's limits of spans cannot be used: {exc}. None of these variables is read.", exc)
+    stock, no_limit = 128, SpanLimits.UNSET
+    return SpanLimits(
+        max_attributes=stock,
+        max_events=stock,
+        max_links=stock,
+        max_span_attributes=MAX_ATTRIBUTES,
+        max_event_attributes=stock,
+        max_link_attributes=stock,
+        max_attribute_length=no_limit,
+        max_span_attribute_length=no_limit,
+    )
 
 
 def _exporters_to_join(provider: Joinable, wanted: Wanted) -> list[SpanExporter]:
@@ -254,14 +287,14 @@ def _exporters_to_join(provider: Joinable, wanted: Wanted) -> list[SpanExporter]
             "of a tracer provider that is set cannot change. Give them to the provider's Resource, or set "
             "OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=... before."
         )
-    others: list[SpanExporter] = [_otlp_exporter(wanted)] if wanted.otlp_endpoint else []
+    others = _made("otlp", partial(_otlp_exporter, wanted)) if wanted.otlp_endpoint else []
     return others if _stores_runs(provider) else [*_database_exporters(wanted, others), *others]
 
 
 def _database_exporters(wanted: Wanted, others: list[SpanExporter]) -> list[SpanExporter]:
     """The exporter to the run database, or none where runs are stored elsewhere."""
     if _has_database(wanted):
-        return [RunsSpanExporter(wanted.url)]
+        return _made(OUR_NAME, partial(RunsSpanExporter, wanted.url))
     if not others:
         _complain(
             "The run database is 'none' and there is no OTLP endpoint, so no run will be stored anywhere; expected "
@@ -293,8 +326,26 @@ def _other_exporters(wanted: Wanted) -> list[SpanExporter]:
     has_endpoint_variable = any(os.environ.get(name) for name in ENDPOINT_VARIABLES)
     if "otlp" not in names and (wanted.otlp_endpoint or (has_endpoint_variable and not given)):
         names.append("otlp")
-    exporters = [_otlp_exporter(wanted) if name == "otlp" else _exporter_by_name(name) for name in names]
-    return [exporter for exporter in exporters if exporter is not None]
+    return [
+        exporter
+        for name in names
+        for exporter in _made(name, partial(_otlp_exporter, wanted) if name == "otlp" else _factory_by_name(name))
+    ]
+
+
+def _made(name: str, make: Callable[[], SpanExporter] | None) -> list[SpanExporter]:
+    """One exporter, or none where it cannot be made: what is wrong with one must not cost the others their spans."""
+    if make is None:
+        return []
+    try:
+        return [make()]
+    except Exception as exc:  # noqa: BLE001  whatever an exporter of others raises at a variable that it cannot read
+        _complain(
+            f"The exporter {name!r} cannot be used: {type(exc).__name__}: {exc}. Nothing goes to it, the others are "
+            "not affected; look at the arguments of configure() and the variables OTEL_EXPORTER_*.",
+            exc,
+        )
+        return []
 
 
 def _otlp_exporter(wanted: Wanted) -> SpanExporter:
@@ -309,12 +360,11 @@ def _otlp_exporter(wanted: Wanted) -> SpanExporter:
     return spooled_otlp_exporter(wanted.otlp_endpoint)
 
 
-def _exporter_by_name(name: str) -> SpanExporter | None:
+def _factory_by_name(name: str) -> Callable[[], SpanExporter] | None:
     from importlib.metadata import entry_points  # ten milliseconds, for who names an exporter of others
 
     for entry_point in entry_points(group="opentelemetry_traces_exporter", name=name):
-        exporter: SpanExporter = entry_point.load()()
-        return exporter
+        return lambda: entry_point.load()()  # noqa: PLW0108  loading it may fail, too: not before it is called
     _complain(
         f"OTEL_TRACES_EXPORTER names {name!r}, which no installed package provides; expected otel_runs, otlp, console "
         "or the name of an installed exporter."
@@ -344,7 +394,7 @@ def script_name() -> str:
 
 def _complain_about_changes(first: Wanted, wanted: Wanted) -> None:
     changes = [
-        f"{name}={value!r} (is {before!r})"
+        f"{name}={_shown(value)} (is {_shown(before)})"
         for name, before, value in zip(Wanted._fields, first, wanted, strict=True)
         if value is not None and value != before
     ]
@@ -355,7 +405,14 @@ def _complain_about_changes(first: Wanted, wanted: Wanted) -> None:
         )
 
 
-def _complain(message: str) -> None:
+def _shown(value: str | None) -> str:
+    """An argument for people: URLs may hold passwords."""
+    from otel_runs.store.location import shown  # it loads SQLAlchemy, for this message only
+
+    return repr(value if value is None else shown(value))
+
+
+def _complain(message: str, cause: Exception | None = None) -> None:
     if is_strict():
-        raise SettingsError(message)
+        raise SettingsError(message) from cause
     logger.error(message)

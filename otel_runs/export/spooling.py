@@ -68,6 +68,9 @@ def spool_of_database(url: str | os.PathLike[str] | None = None) -> Spool | None
         return None
     settled = settled_url(url)
     file = _sqlite_file(settled)
+    if file is not None and not file.name:
+        msg = f"run database {settled!r} names no file; expected the path of one, such as /data/runs.db."
+        raise SettingsError(msg)
     if file is not None and _asked_folder() is None:
         return _spool_in(file.with_name(f"{file.name}-{SPOOL}"))
     return _spool_in(_parent() / _name_of(settled, file))
@@ -213,4 +216,4 @@ def _schemas(options: str) -> list[tuple[str, str]]:
 
 
 def _named(name: str, whole: str) -> str:
-    return f"{_ODD.sub('_', name)[:_LONGEST_NAME]}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
+    return f"{_ODD.sub('_', name)[:_LONGEST_NAME]}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:12]}"

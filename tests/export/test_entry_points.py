@@ -135,10 +135,11 @@ def test_declarative_configuration_finds_exporter_and_id_generator(programs: Pro
     [
         ("configure('runs.db', otlp_endpoint='ENDPOINT')", {}),
         ("configure('runs.db', otlp_endpoint='ENDPOINT/v1/traces')", {}),
+        ("configure('runs.db', otlp_endpoint='ENDPOINT/v1/traces/')", {}),
         ("configure('runs.db')", {"OTEL_EXPORTER_OTLP_ENDPOINT": "ENDPOINT"}),
         ("configure('runs.db')", {"OTEL_EXPORTER_OTLP_ENDPOINT": "ENDPOINT", "OTEL_TRACES_EXPORTER": "otel_runs,otlp"}),
     ],
-    ids=["argument", "argument with path", "variable", "two variables"],
+    ids=["argument", "argument with path", "argument with path and slash", "variable", "two variables"],
 )
 def test_configure_sends_the_same_spans_to_a_collector(
     programs: Programs, collector: Collector, call: str, environ: dict[str, str]

@@ -184,6 +184,73 @@ def test_calling_configure_again_alike_is_harmless_and_otherwise_told(programs: 
     assert done.stderr.count("called again") == 1
 
 
+def test_what_changed_is_told_without_passwords(programs: Programs) -> None:
+    done = programs.python(
+        """
+        import otel_runs
+        otel_runs.configure("postgresql://ada:s3cret1@127.0.0.1:1/runs", otlp_endpoint="http://ada:s3cret2@h:4318")
+        otel_runs.configure("postgresql://ada:s3cret3@127.0.0.1:2/runs", otlp_endpoint="http://ada:s3cret4@i:4318")
+        """
+    )
+
+    assert "url='postgresql://***@127.0.0.1:2/runs' (is 'postgresql://***@127.0.0.1:1/runs')" in done.stderr
+    assert "otlp_endpoint='http://***@i:4318' (is 'http://***@h:4318')" in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize("url", ["/", "sqlite:///", "sqlite:////"])
+def test_a_url_that_names_no_file_is_told_and_the_pipeline_runs(programs: Programs, url: str) -> None:
+    done = programs.python(f"import otel_runs\notel_runs.configure({url!r})\n{PLAIN}\nprint('done')")
+
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert "names no file" in done.stderr
+
+
+def test_a_path_that_is_no_text_is_stored_and_has_a_spool_elsewhere(programs: Programs) -> None:
+    done = programs.python(
+        f"import os, otel_runs\notel_runs.configure(os.fsdecode(b'r\\xff.db'))\n{PLAIN}\nprint('done')",
+        environ={"OTEL_RUNS_SPOOL": "sp"},
+    )
+
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+BAD_SETTINGS = [
+    {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "zstd",
+    },
+    {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "abc",
+    },
+    {"OTEL_SPAN_EVENT_COUNT_LIMIT": "abc"},
+]
+BAD_NAMES = ["compression", "timeout", "limit"]
+
+
+@pytest.mark.parametrize("environ", BAD_SETTINGS, ids=BAD_NAMES)
+def test_what_others_cannot_use_is_told_once_and_runs_are_stored(programs: Programs, environ: dict[str, str]) -> None:
+    done = programs.python(f"import otel_runs\notel_runs.configure('runs.db')\n{PLAIN}", environ=environ)
+
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("cannot be used") == 1
+    assert runs_and_steps(programs) == [("nightly", "load")]
+
+
+@pytest.mark.parametrize("environ", BAD_SETTINGS, ids=BAD_NAMES)
+def test_strict_raises_what_others_cannot_use(programs: Programs, environ: dict[str, str]) -> None:
+    done = programs.python(
+        f"import otel_runs\notel_runs.configure('runs.db')\n{PLAIN}", environ=environ | {"OTEL_RUNS_STRICT": "true"}
+    )
+
+    assert done.returncode == 1
+    assert "SettingsError" in done.stderr
+
+
 def test_strict_raises_when_configured_differently(programs: Programs) -> None:
     done = programs.python(
         "import otel_runs\notel_runs.configure('runs.db')\notel_runs.configure('other.db')",
@@ -265,6 +332,27 @@ def test_a_burst_larger_than_the_stock_queue_is_stored_whole(programs: Programs)
     )
 
     assert programs.rows("SELECT count(*) FROM model_runs") == [(5_100,)]
+
+
+MANY_ATTRIBUTES = """
+import otel_runs
+many = {f"key{number}": number for number in range(500)}
+with otel_runs.run("nightly"):
+    with otel_runs.run("window") as window:
+        with otel_runs.model("shop.orders") as orders:
+            orders.record(rows_out=7, input_tokens=5)
+            orders.record(metadata=many)
+        window.record(metadata=many)
+"""
+
+
+def test_a_provider_of_ours_keeps_all_attributes(programs: Programs) -> None:
+    done = programs.python("import otel_runs\notel_runs.configure('runs.db')\n" + MANY_ATTRIBUTES)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert programs.rows("SELECT name FROM runs ORDER BY started_at") == [("nightly",), ("window",)]
+    assert programs.rows("SELECT kind, rows_out, input_tokens FROM model_runs") == [("model", 7, 5)]
+    assert programs.rows("SELECT count(*) FROM runs, json_each(metadata) WHERE name = 'window'") == [(500,)]
 
 
 def test_library_instrumentation_makes_no_spans_of_our_own_writes(programs: Programs) -> None:
