@@ -78,6 +78,11 @@ class RunsSpanExporter(SpanExporter):
         self._start_unopened()
         call_in_child(self, RunsSpanExporter._become_child)
 
+    @property
+    def url(self) -> str | os.PathLike[str] | None:
+        """The run database, as it was meant when the exporter was made."""
+        return self._url
+
     def _start_unopened(self) -> None:
         """The state of an exporter that has opened nothing yet: a new one, or one in a forked child."""
         self._exporting = threading.Lock()

@@ -8,15 +8,15 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, cast, runtime_checkable
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from otel_runs import attributes, settings
@@ -28,9 +28,10 @@ from otel_runs.export.open_spans import OpenSpans
 from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
 from otel_runs.export.sampling import record_unsampled
 from otel_runs.export.signals import SignalWatch
-from otel_runs.export.spooling import ENDPOINT_VARIABLES
+from otel_runs.export.spooling import ENDPOINT_VARIABLES, is_same_database
+from otel_runs.export.takeover import can_be_relieved, exporter_of, processors_that_store_runs, relieve
 from otel_runs.settings import is_strict
-from otel_runs.store.folder import NO_DATABASE
+from otel_runs.store.folder import NO_DATABASE, settled_url
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Setup:
         self.open_spans = OpenSpans()
         self.signals = SignalWatch(self.open_spans, self._export_at_signal)
         self._processors = processors
+        self._also_flushed: tuple[SpanProcessor, ...] = ()
 
     def extend_to(self, provider: Joinable) -> None:
         """Store the spans of one more provider in the same way."""
@@ -68,6 +70,10 @@ class Setup:
             provider.add_span_processor(processor)
         if any(getattr(processor.span_exporter, "takes_unsampled", False) for processor in self._processors):
             record_unsampled(provider)
+
+    def also_flush(self, processors: Iterable[SpanProcessor]) -> None:
+        """Have ``flush()`` and ``shutdown()`` wait for processors of others, too, which store runs."""
+        self._also_flushed = tuple(processors)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all spans that have ended so far are exported.
@@ -81,9 +87,9 @@ class Setup:
         wanted = flush_timeout() if timeout is None else timeout
         deadline = time.monotonic() + min(wanted, threading.TIMEOUT_MAX)
         is_done = True
-        for processor in self._processors:
+        for processor in (*self._also_flushed, *self._processors):
             left = max(0.0, deadline - time.monotonic())
-            is_done = processor.force_flush(round(left * 1000)) and is_done
+            is_done = processor.force_flush(round(left * 1000)) is not False and is_done
         return is_done
 
     def shutdown(self) -> None:
@@ -104,6 +110,8 @@ class Setup:
 
     def _close(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
+        for relieved in self._also_flushed:
+            relieved.force_flush(round(timeout * 1000))
         for processor in self._processors:
             processor.start_shutdown()
         for processor in self._processors:
@@ -198,21 +206,24 @@ def configure_from_environment() -> None:
     Called when the first run or step starts; other threads that start theirs meanwhile wait for it.
     ``OTEL_SDK_DISABLED=true`` and ``OTEL_TRACES_EXPORTER=none`` mean no.
     """
+    if not _has_read_environment:
+        with _lock:
+            _read_environment()
+
+
+def _read_environment() -> None:
     global _has_read_environment  # noqa: PLW0603  read once a process
-    if _has_read_environment:
+    if _has_read_environment or _is_setting_up:  # by another thread meanwhile; or by this one, which comes again
         return
-    with _lock:
-        if _has_read_environment or _is_setting_up:  # by another thread meanwhile; or by this one, which comes again
-            return
-        try:
-            if _environment_asks_for_us() and _setup is None:
-                configure()
-        except Exception:
-            if is_strict():
-                raise
-            logger.exception("The environment asks for otel_runs, which could not be set up; no run will be stored.")
-        finally:
-            _has_read_environment = True
+    try:
+        if _environment_asks_for_us() and _setup is None:
+            configure()
+    except Exception:
+        if is_strict():
+            raise
+        logger.exception("The environment asks for otel_runs, which could not be set up; no run will be stored.")
+    finally:
+        _has_read_environment = True
 
 
 def _environment_asks_for_us() -> bool:
@@ -231,9 +242,7 @@ def _set_up(wanted: Wanted) -> Setup:
     if isinstance(provider, trace.ProxyTracerProvider):  # nobody has set one
         return _set_up_provider(wanted)
     if isinstance(provider, Joinable):
-        setup = Setup(provider, _queues(_exporters_to_join(provider, wanted)), wanted)
-        setup.extend_to(provider)
-        return setup
+        return _join(provider, wanted)
     _complain(
         f"The tracer provider that is set, {type(provider).__qualname__}, has no add_span_processor, so no run will be "
         "stored; expected an SDK TracerProvider. Call otel_runs.configure() before it is set, or set an SDK one."
@@ -280,15 +289,56 @@ def _span_limits() -> SpanLimits:
     )
 
 
-def _exporters_to_join(provider: Joinable, wanted: Wanted) -> list[SpanExporter]:
+def _join(provider: trace.TracerProvider, wanted: Wanted) -> Setup:
+    """Join a provider of somebody else's; where that stores runs already, our queue takes its exporter over."""
+    _complain_if_late(wanted)
+    others = _made("otlp", partial(_otlp_exporter, wanted)) if wanted.otlp_endpoint else []
+    found = processors_that_store_runs(provider)
+    relievable = [each for each in found if can_be_relieved(each) and _has_database(wanted)]
+    exporters = [exporter_of(each) for each in relievable]
+    if not found or not _is_stored_by(found, wanted):
+        exporters += _database_exporters(wanted, others)
+    setup = Setup(provider, _queues([*exporters, *others]), wanted)
+    setup.extend_to(cast("Joinable", provider))
+    # After that: a span that ends meanwhile is better stored twice, which leaves one row, than not at all.
+    setup.also_flush(relieve(provider, each) if each in relievable else each for each in found)
+    for each in found:
+        if each not in relievable and _has_database(wanted):
+            logger.warning(
+                "The tracer provider stores runs by a %s of its own, which stays in its place: there are no live rows, "
+                "and no spans that are not sampled. Leave it out, and configure() stores runs by a queue of its own.",
+                type(each).__qualname__,
+            )
+    return setup
+
+
+def _is_stored_by(processors: list[SpanProcessor], wanted: Wanted) -> bool:
+    """Whether these store runs in the database that is asked for, if any is."""
+    asked = wanted.url or settings.read(settings.DB)
+    if asked is None or not _has_database(wanted):
+        return True
+    known = [exporter_of(each).url for each in processors]
+    try:
+        if any(is_same_database(asked, url) for url in known):
+            return True
+    except SettingsError:
+        return True  # a place that depends on a working directory that cannot be read; told by the export
+    logger.warning(
+        "The tracer provider stores runs in %s, and otel_runs.configure() is to store them in %s: they go to both. "
+        "Name one database, or leave one of the two out.",
+        ", ".join(_shown(os.fspath(url or settled_url())) for url in known),
+        _shown(settled_url(asked)),
+    )
+    return False
+
+
+def _complain_if_late(wanted: Wanted) -> None:
     if wanted.service_name or wanted.environment:
         _complain(
             f"service_name {wanted.service_name!r} and environment {wanted.environment!r} come too late: the resource "
             "of a tracer provider that is set cannot change. Give them to the provider's Resource, or set "
             "OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=... before."
         )
-    others = _made("otlp", partial(_otlp_exporter, wanted)) if wanted.otlp_endpoint else []
-    return others if _stores_runs(provider) else [*_database_exporters(wanted, others), *others]
 
 
 def _database_exporters(wanted: Wanted, others: list[SpanExporter]) -> list[SpanExporter]:
@@ -310,13 +360,6 @@ def _has_database(wanted: Wanted) -> bool:
 
 def _queues(exporters: list[SpanExporter]) -> tuple[RunsSpanProcessor, ...]:
     return tuple(RunsSpanProcessor(exporter) for exporter in exporters)
-
-
-def _stores_runs(provider: Joinable) -> bool:
-    """Whether the owner of the provider has added a ``RunsSpanExporter``; the SDK has no public way to ask."""
-    active = getattr(provider, "_active_span_processor", None)
-    processors = getattr(active, "_span_processors", ())
-    return any(isinstance(getattr(processor, "span_exporter", None), RunsSpanExporter) for processor in processors)
 
 
 def _other_exporters(wanted: Wanted) -> list[SpanExporter]:

@@ -76,6 +76,16 @@ def spool_of_database(url: str | os.PathLike[str] | None = None) -> Spool | None
     return _spool_in(_parent() / _name_of(settled, file))
 
 
+def is_same_database(one: str | os.PathLike[str] | None, other: str | os.PathLike[str] | None) -> bool:
+    """Whether two arguments, as ``database_url`` takes them, name one database: its place, not the way there.
+
+    Raises:
+        SettingsError: the working directory cannot be read.
+    """
+    names = [_name_of(settled, _sqlite_file(settled)) for settled in (settled_url(one), settled_url(other))]
+    return names[0] == names[1]
+
+
 def spool_of_endpoint(endpoint: str | None) -> Spool | None:
     """The spool of an OTLP endpoint; None if ``OTEL_RUNS_SPOOL`` is off. Nothing is created.
 

@@ -104,6 +104,33 @@ def test_opentelemetry_instrument_stores_a_plain_pipeline_and_sends_it_to_a_coll
     assert sorted(collector.names) == ["load", "nightly"]
 
 
+def test_configure_below_opentelemetry_instrument_has_live_rows_and_loses_no_burst(programs: Programs) -> None:
+    program = """
+        import sqlite3
+        import otel_runs
+        setup = otel_runs.configure()
+        with otel_runs.run("nightly"):
+            assert setup.flush()
+            print(sqlite3.connect("runs.db").execute("SELECT name, status FROM runs").fetchall())
+            for _ in range(5_100):
+                with otel_runs.step("load"): pass
+        """
+
+    done = programs.run(
+        [opentelemetry_instrument(), sys.executable, str(programs.write(program))],
+        environ={
+            "OTEL_TRACES_EXPORTER": "otel_runs",
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_LOGS_EXPORTER": "none",
+            "OTEL_RUNS_DB": "runs.db",
+            "OTEL_TRACES_SAMPLER": "always_off",
+        },
+    )
+
+    assert (done.returncode, done.stdout) == (0, "[('nightly', 'running')]\n")
+    assert programs.rows("SELECT name, status, steps FROM runs") == [("nightly", "completed", 5_100)]
+
+
 @only_newest
 def test_declarative_configuration_finds_exporter_and_id_generator(programs: Programs) -> None:
     programs.write(
