@@ -168,7 +168,7 @@ class Declaration(Generic[H]):
         if self._handle_type is RunHandle:
             attributes = {**attributes, **self._run_identity()}
         span = tracer.start_span(self.name, before, attributes=attributes)
-        return self._handle_type(self.name, span, before, outer)
+        return self._handle_type(self.name, span, before, outer, attributes)
 
     def _content_hash(self, function: Callable[..., Any]) -> dict[str, Value]:
         self._unhashed = None

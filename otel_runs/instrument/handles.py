@@ -16,7 +16,8 @@ from otel_runs.errors import InstrumentError
 from otel_runs.ids import row_id_from_span
 from otel_runs.instrument.active import HANDLE_KEY, SPAN_KEY, current_handle, find_tracer, restore
 from otel_runs.instrument.endings import Skip, mark, mark_exception, skipped
-from otel_runs.instrument.measure import measured
+from otel_runs.instrument.limits import said_by, say_again
+from otel_runs.instrument.measure import Value, measured
 from otel_runs.instrument.place import stamps_below
 from otel_runs.instrument.problems import problem
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from otel_runs.instrument.endings import Ending
 
 _NOTHING: Final = Context()
+_NOTHING_SAID: Final[Mapping[str, Value]] = {}
 
 _process: object = object()
 """This process. A forked child has copies of what its parent has open, and ends none of it."""
@@ -43,9 +45,16 @@ if hasattr(os, "register_at_fork"):
 class Handle(ABC):
     """One run or step while it is open. Made by ``run``, ``step`` and ``model``, not by hand."""
 
-    __slots__ = ("_context", "_outer_run", "_process", "_skipped", "_stamps", "_token", "name", "span")
+    __slots__ = ("_context", "_outer_run", "_process", "_said", "_skipped", "_stamps", "_token", "name", "span")
 
-    def __init__(self, name: str, span: Span, before: Context, outer: Handle | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        span: Span,
+        before: Context,
+        outer: Handle | None,
+        said: Mapping[str, Value] = _NOTHING_SAID,
+    ) -> None:
         self.name = name
         self.span = span
         """The OpenTelemetry span behind it, for whatever else is to be said on it."""
@@ -54,6 +63,7 @@ class Handle(ABC):
         self._token: object = None
         self._stamps: Mapping[str, str] | None = None
         self._skipped: str | None = None
+        self._said = said
         self._process = _process
 
     # Not attributes: a handle that refers to itself would wait for the garbage collector.
@@ -157,6 +167,8 @@ class Handle(ABC):
             elif self._skipped is not None:
                 mark(self.span, skipped(self._skipped))
             self._count()
+            if getattr(self.span, "dropped_attributes", 0) and self.span.is_recording():
+                say_again(self.span, self._said)
         except Exception as failure:  # noqa: BLE001  telemetry never breaks the pipeline
             problem(f"{self.name}: end", f"{self.name}: its ending could not be recorded: {failure!r}.", failure)
         finally:
@@ -186,8 +198,15 @@ class RunHandle(Handle):
 
     __slots__ = ("_steps",)
 
-    def __init__(self, name: str, span: Span, before: Context, outer: Handle | None) -> None:
-        super().__init__(name, span, before, outer)
+    def __init__(
+        self,
+        name: str,
+        span: Span,
+        before: Context,
+        outer: Handle | None,
+        said: Mapping[str, Value] = _NOTHING_SAID,
+    ) -> None:
+        super().__init__(name, span, before, outer, said)
         self._steps = count()
 
     @property
@@ -320,7 +339,11 @@ def skip(reason: str) -> NoReturn:
 
 def _record(span: Span, where: str, values: Mapping[str, object], metadata: Mapping[str, object] | None) -> None:
     try:
-        span.set_attributes(measured(where, values, metadata))
+        found = measured(where, values, metadata)
+        said = said_by(span) if metadata else None
+        span.set_attributes(found)
+        if said is not None:  # so many of the user's keys may push out what the span has said before
+            say_again(span, {**said, **found})
     except InstrumentError:
         raise
     except Exception as failure:  # noqa: BLE001  telemetry never breaks the pipeline
