@@ -28,6 +28,8 @@ class LifecycleProcessor(SpanProcessor):
     def __init__(self, open_spans: OpenSpans) -> None:
         """Note what happens in a registry that others read, too."""
         self._open_spans = open_spans
+        self.is_shut_down = False
+        """Whether the provider was, and with it all that export."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Stamp the span, remember it, and stand at its end where it will have something to say."""
@@ -42,3 +44,7 @@ class LifecycleProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Forget the span, and count it in its run."""
         self._open_spans.remove(span)
+
+    def shutdown(self) -> None:
+        """Remember that the provider was shut down."""
+        self.is_shut_down = True

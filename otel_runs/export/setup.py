@@ -29,7 +29,7 @@ from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
 from otel_runs.export.sampling import record_unsampled
 from otel_runs.export.signals import SignalWatch
 from otel_runs.export.spooling import ENDPOINT_VARIABLES, is_same_database
-from otel_runs.export.takeover import can_be_relieved, exporter_of, processors_that_store_runs, relieve
+from otel_runs.export.takeover import can_be_relieved, exporter_of, processors_that_store_runs, relieve, replace
 from otel_runs.settings import is_strict
 from otel_runs.store.folder import NO_DATABASE, settled_url
 
@@ -54,19 +54,29 @@ class Setup:
     """What ``configure()`` has set up. There is one a process."""
 
     def __init__(
-        self, provider: trace.TracerProvider, processors: tuple[RunsSpanProcessor, ...], wanted: Wanted
+        self,
+        provider: trace.TracerProvider,
+        processors: tuple[RunsSpanProcessor, ...],
+        wanted: Wanted,
+        *,
+        is_ours: bool = False,
     ) -> None:
-        """Hold a provider and the queues that its spans go to."""
+        """Hold a provider, which may be ours, and the queues that its spans go to."""
         self.provider = provider
         self.wanted = wanted
+        self.is_ours = is_ours
         self.open_spans = OpenSpans()
         self.signals = SignalWatch(self.open_spans, self._export_at_signal)
         self._processors = processors
         self._also_flushed: tuple[SpanProcessor, ...] = ()
+        self._joined: list[tuple[Joinable, LifecycleProcessor]] = []
+        self._is_shut_down = False
 
     def extend_to(self, provider: Joinable) -> None:
         """Store the spans of one more provider in the same way."""
-        for processor in (LifecycleProcessor(self.open_spans), *self._processors):
+        lifecycle = LifecycleProcessor(self.open_spans)
+        self._joined.append((provider, lifecycle))
+        for processor in (lifecycle, *self._processors):
             provider.add_span_processor(processor)
         if any(getattr(processor.span_exporter, "takes_unsampled", False) for processor in self._processors):
             record_unsampled(provider)
@@ -74,6 +84,31 @@ class Setup:
     def also_flush(self, processors: Iterable[SpanProcessor]) -> None:
         """Have ``flush()`` and ``shutdown()`` wait for processors of others, too, which store runs."""
         self._also_flushed = tuple(processors)
+
+    @property
+    def is_shut_down(self) -> bool:
+        """Whether it stores nothing any more: it was shut down, or a provider that it has joined was."""
+        return self._is_shut_down or any(lifecycle.is_shut_down for _, lifecycle in self._joined)
+
+    def reaches(self, provider: object) -> bool:
+        """Whether the spans of a provider are stored, as far as it can be joined."""
+        return provider is self.provider or any(joined is provider for joined, _ in self._joined)
+
+    @property
+    def database(self) -> str | None:
+        """Where runs are stored in this process, if they are."""
+        exporters = (processor.span_exporter for processor in self._processors)
+        urls = (exporter.url for exporter in exporters if isinstance(exporter, RunsSpanExporter))
+        return next((os.fspath(url) for url in urls if url is not None), None)
+
+    def leave(self) -> None:
+        """Shut down, and let the providers forget this set-up: another one takes its place."""
+        if not self._is_shut_down:
+            self.shutdown()
+        atexit.unregister(self.shutdown)
+        for provider, lifecycle in self._joined:
+            for processor in (lifecycle, *self._processors):
+                replace(provider, processor)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all spans that have ended so far are exported.
@@ -97,6 +132,7 @@ class Setup:
 
         Runs by itself at exit. May be called twice.
         """
+        self._is_shut_down = True
         self.signals.start_closing()
         try:
             self._close(flush_timeout())
@@ -166,8 +202,8 @@ def configure(
 ) -> Setup:
     """Store this process's runs: join the tracer provider that is set, or set one up.
 
-    Call it once, early; calling it again the same way, or without arguments, does no harm. Nothing is opened yet, so it
-    neither fails nor waits when the database is away.
+    Call it once, early; calling it again the same way, or without arguments, does no harm. After a shutdown it sets up
+    again. Nothing is opened yet, so it neither fails nor waits when the database is away.
 
     Args:
         url: an SQLAlchemy URL or an SQLite file's path; without it ``OTEL_RUNS_DB``, then the default place. ``none``:
@@ -191,8 +227,8 @@ def configure(
     global _setup  # noqa: PLW0603  a process has one tracer provider, and so one set-up
     wanted = Wanted(None if url is None else os.fspath(url), otlp_endpoint, service_name, environment)
     with _setting_up():
-        if _setup is None:
-            _setup = _set_up(wanted)
+        if _setup is None or not _is_in_force(_setup, wanted):
+            _setup = _set_up(wanted) if _setup is None else _set_up_again(_setup, wanted)
             _setup.signals.start()
             atexit.register(_setup.shutdown)
         else:
@@ -250,6 +286,40 @@ def _set_up(wanted: Wanted) -> Setup:
     return Setup(provider, (), wanted)
 
 
+def _is_in_force(setup: Setup, wanted: Wanted) -> bool:
+    """Whether spans are stored by it, those of a provider that has taken the place of the first, too.
+
+    Notebooks and tests do that; OpenTelemetry has no public way.
+    """
+    if setup.is_shut_down:
+        return False
+    provider = trace.get_tracer_provider()
+    if setup.reaches(provider):
+        return True
+    if _changes(setup.wanted, wanted) or not isinstance(provider, Joinable):
+        return False
+    setup.extend_to(provider)
+    return True
+
+
+def _set_up_again(before: Setup, wanted: Wanted) -> Setup:
+    """Without arguments as before."""
+    before.leave()
+    provider = trace.get_tracer_provider()
+    if not any(wanted):
+        wanted = before.wanted._replace(url=before.wanted.url or before.database)
+    if provider is before.provider and before.is_ours:
+        _complain_if_late(wanted._replace(**_names_that_stay(before.wanted, wanted)))
+        return _set_up_around(before.provider, wanted)
+    return _set_up(wanted)
+
+
+def _names_that_stay(before: Wanted, wanted: Wanted) -> dict[str, None]:
+    """What the resource of our provider says already."""
+    names = ("service_name", "environment")
+    return {name: None for name in names if getattr(before, name) == getattr(wanted, name)}
+
+
 def _set_up_provider(wanted: Wanted) -> Setup:
     # Not shutdown_on_exit: the SDK waits for one processor after the other, Setup.shutdown for all at once.
     provider = TracerProvider(
@@ -258,11 +328,17 @@ def _set_up_provider(wanted: Wanted) -> Setup:
         shutdown_on_exit=False,
         span_limits=_span_limits(),
     )
+    setup = _set_up_around(provider, wanted)
+    trace.set_tracer_provider(provider)
+    return setup
+
+
+def _set_up_around(provider: trace.TracerProvider, wanted: Wanted) -> Setup:
+    """With a provider of ours: the standard variables count."""
     others = _other_exporters(wanted)
     exporters = [*_database_exporters(wanted, others), *others]
-    setup = Setup(provider, _queues(exporters), wanted)
-    setup.extend_to(provider)
-    trace.set_tracer_provider(provider)
+    setup = Setup(provider, _queues(exporters), wanted, is_ours=True)
+    setup.extend_to(cast("Joinable", provider))
     return setup
 
 
@@ -435,15 +511,21 @@ def script_name() -> str:
     return Path(script).name.removesuffix(".py") if script not in ("", "-c") else "python"
 
 
-def _complain_about_changes(first: Wanted, wanted: Wanted) -> None:
-    changes = [
-        f"{name}={_shown(value)} (is {_shown(before)})"
+def _changes(first: Wanted, wanted: Wanted) -> list[tuple[str, str | None, str]]:
+    """What a call asks for otherwise than the first: name, first value, value."""
+    return [
+        (name, before, value)
         for name, before, value in zip(Wanted._fields, first, wanted, strict=True)
         if value is not None and value != before
     ]
+
+
+def _complain_about_changes(first: Wanted, wanted: Wanted) -> None:
+    changes = _changes(first, wanted)
     if changes:
+        told = (f"{name}={_shown(value)} (is {_shown(before)})" for name, before, value in changes)
         _complain(
-            f"otel_runs.configure() was called again with {', '.join(changes)}; a process is configured once, and the "
+            f"otel_runs.configure() was called again with {', '.join(told)}; a process is configured once, and the "
             "first call stays in force. Remove one of the calls."
         )
 

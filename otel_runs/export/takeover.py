@@ -93,6 +93,8 @@ def relieve(provider: object, processor: SpanProcessor) -> Relieved:
 def replace(provider: object, processor: SpanProcessor, *by: SpanProcessor) -> None:
     """Put others into the place of a processor, between two spans; none: remove it."""
     active: Any = getattr(provider, "_active_span_processor", None)
+    if not hasattr(active, "_span_processors"):
+        return
     lock: AbstractContextManager[Any] = getattr(active, "_lock", None) or nullcontext()
     with lock:
         active._span_processors = tuple(  # noqa: SLF001  the SDK has no public way

@@ -474,6 +474,73 @@ def test_a_provider_of_ours_keeps_all_attributes(programs: Programs) -> None:
     assert programs.rows("SELECT count(*) FROM runs, json_each(metadata) WHERE name = 'window'") == [(500,)]
 
 
+@pytest.mark.parametrize("shutdown", ["setup.shutdown()", "setup.provider.shutdown()"])
+@pytest.mark.parametrize("provider", ["ours", "theirs"])
+def test_configure_sets_up_again_after_a_shutdown(programs: Programs, shutdown: str, provider: str) -> None:
+    done = programs.python(
+        f"""
+        import otel_runs
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        if {provider!r} == "theirs":
+            trace.set_tracer_provider(TracerProvider())
+        tracer = trace.get_tracer("t")
+        setup = otel_runs.configure("runs.db")
+        with tracer.start_as_current_span("first"): pass
+        {shutdown}
+        again = otel_runs.configure()
+        assert again is not setup and otel_runs.configure("runs.db") is again
+        with tracer.start_as_current_span("second"):
+            with tracer.start_as_current_span("load"): pass
+        again.shutdown()
+        otel_runs.configure("other.db")
+        with tracer.start_as_current_span("third"): pass
+        """
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert programs.rows("SELECT name, steps FROM runs ORDER BY 1") == [("first", 0), ("second", 1)]
+    programs.database = programs.folder / "other.db"
+    assert programs.rows("SELECT name FROM runs") == [("third",)]
+
+
+def test_configure_after_a_shutdown_stores_where_the_providers_own_exporter_did(programs: Programs) -> None:
+    done = programs.python(
+        TAKEN_OVER
+        + """
+otel_runs.configure().shutdown()
+otel_runs.configure()
+"""
+        + PLAIN
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert runs_and_steps(programs) == [("nightly", "load")]
+
+
+@pytest.mark.parametrize("again", ["", "'runs.db'", "'other.db'"])
+def test_configure_follows_a_provider_that_was_replaced(programs: Programs, again: str) -> None:
+    done = programs.python(
+        f"""
+        import otel_runs
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        otel_runs.configure("runs.db")
+        with trace.get_tracer("t").start_as_current_span("first"): pass
+        trace._TRACER_PROVIDER = TracerProvider()
+        otel_runs.configure({again})
+        with trace.get_tracer("t").start_as_current_span("second"): pass
+        """
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    stored = programs.rows("SELECT name FROM runs")
+    if "other" in again:
+        programs.database = programs.folder / "other.db"
+        stored += programs.rows("SELECT name FROM runs")
+    assert sorted(stored) == [("first",), ("second",)]
+
+
 @pytest.mark.parametrize("set_", ["orders.record(metadata=many)", "orders.span.set_attributes(many)"])
 def test_a_provider_that_keeps_few_attributes_keeps_what_makes_the_rows(programs: Programs, set_: str) -> None:
     done = programs.python(
