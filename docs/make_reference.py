@@ -39,7 +39,7 @@ Ids are shown by their first 8 characters; `show` takes any beginning of an id t
 begins like that of the run it is in, so lists show the beginning of its span id instead, and `show` takes this, too.
 
 Results go to standard output, hints and errors to standard error. `otel-runs --install-completion` sets up your shell
-to complete commands, options, ids, names and statuses.
+to complete commands, options, ids, statuses, and names that a shell takes without quotes.
 
 ## Exit codes
 

@@ -1,10 +1,14 @@
 """What the shell offers when a person presses Tab.
 
 Silent when something is wrong: there is no place to say it.
+
+Whoever can send a span chooses names, and what is offered reaches the shell's command line, in zsh by way of its eval.
+So only what no shell acts on is offered.
 """
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -18,6 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _RUNS_OFFERED: Final = 30
+
+# A word that needs no quotes in any shell. What it begins with is narrower: - begins an option, = is zsh's for a path.
+_OFFERED: Final = re.compile(r"[\w./][\w.:@%+,/=-]*", re.ASCII)
+_NOT_TOLD: Final = re.compile(r"[^\w.:@%+,/=-]+", re.ASCII)
+_NAME_TOLD: Final = 30
+"""Characters of a name beside an id: typer breaks lines that are too long, and fish takes each line for an offer."""
 
 
 def statuses(incomplete: str) -> list[str]:
@@ -46,7 +56,12 @@ def run_ids(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 
 def _beginning_with(incomplete: str, values: tuple[str, ...] | list[str]) -> list[str]:
-    return [value for value in values if value.startswith(incomplete)]
+    return [value for value in values if value.startswith(incomplete) and _OFFERED.fullmatch(value)]
+
+
+def _told(text: str) -> str:
+    """The text as help: typer's script for zsh evaluates that, too, and rich reads markup in it."""
+    return _NOT_TOLD.sub(" ", text).strip()
 
 
 def _values(context: typer.Context, column: Literal["name", "environment"]) -> list[str]:
@@ -70,7 +85,7 @@ def _offered_runs(context: typer.Context, incomplete: str) -> Iterator[tuple[str
         for run in runs:
             offered = run.id if len(incomplete) > SHORT_ID else run.id[:SHORT_ID]
             if offered.startswith(incomplete):
-                yield offered, f"{run.name} {run.status} {run.started_at:%Y-%m-%d %H:%M:%S}"
+                yield offered, _told(f"{run.name[:_NAME_TOLD]} {run.status} {run.started_at:%Y-%m-%d %H:%M:%S}")
 
 
 def _database(context: typer.Context) -> str | None:

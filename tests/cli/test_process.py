@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -171,11 +172,66 @@ def test_completion_is_silent_where_there_is_no_history_or_a_foreign_file(tmp_pa
         assert (done.stdout.split(), done.stderr) == ([], "")
 
 
-def _complete(typed: str, database: str) -> subprocess.CompletedProcess[str]:
+HOSTILE = (
+    r"x\$(touch PWNED)",
+    "x$(touch PWNED)",
+    "x`touch PWNED`",
+    "x;touch PWNED",
+    "x'; touch PWNED; '",
+    'x"; touch PWNED; "',
+    "x\ntouch PWNED",
+    "x\tPWNED",
+    "load [/data/x]",
+    "x [bold]",
+    "*",
+    "~root",
+    "{x,y}",
+    "-x",
+    "=ls",
+    "größe",
+    "x" * 500 + " " + "y" * 500,
+)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("typed", ["tail --name ", "tail --env "])
+def test_shell_is_offered_only_names_that_no_shell_acts_on(rows: Rows, shell: str, typed: str) -> None:
+    for number, name in enumerate((*HOSTILE, "load-1.2/x:y@z")):
+        rows.run(number, name=name, environment=name)
+    done = _complete(typed, os.environ["OTEL_RUNS_DB"], shell)
+    offered = {
+        "bash": "load-1.2/x:y@z",
+        "zsh": r"""_arguments '*: :(("load-1.2/x\\:y@z"))'""",
+        "fish": "load-1.2/x:y@z",
+    }
+    assert (done.stdout.strip(), done.stderr) == (offered[shell], "")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_help_beside_an_id_holds_nothing_that_a_shell_acts_on(rows: Rows, shell: str) -> None:
+    for number, name in enumerate(HOSTILE):
+        rows.run(number, name=name)
+    done = _complete("show ", os.environ["OTEL_RUNS_DB"], shell)
+    offer = {"zsh": r'"[0-9a-f]{8}":"([\w .@%+,/=-]|\\\\:)*"', "fish": r"[0-9a-f]{8}\t[\w .:@%+,/=-]*"}[shell]
+    offers = done.stdout.strip().removeprefix("_arguments '*: :((").removesuffix("))'").splitlines()
+    assert len(offers) == len(HOSTILE)
+    assert [one for one in offers if not re.fullmatch(offer, one, re.ASCII)] == []
+    assert done.stderr == ""
+
+
+def test_shell_is_offered_no_runs_nested_in_others(rows: Rows) -> None:
+    rows.nested_run(rows.run(0x0AF76519), 0x0AF7651A, name="nested")
+    assert _complete("show 0af", os.environ["OTEL_RUNS_DB"]).stdout.split() == ["0af76519"]
+
+
+def _complete(typed: str, database: str, shell: str = "bash") -> subprocess.CompletedProcess[str]:
     words = f"otel-runs {typed}"
     return _run(
-        _OTEL_RUNS_COMPLETE="complete_bash",
+        _OTEL_RUNS_COMPLETE=f"complete_{shell}",
         COMP_WORDS=words,
         COMP_CWORD=str(len(words.split(" ")) - 1),
+        _TYPER_COMPLETE_ARGS=words,
+        _TYPER_COMPLETE_FISH_ACTION="get-args",
         OTEL_RUNS_DB=database,
+        COLUMNS="80",
     )
