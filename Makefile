@@ -71,9 +71,8 @@ lock: .venv/installed ## Renew the lock files
 	$(UV_LOCK) -o requirements/serve.txt --extra server
 	$(UV_LOCK) -o requirements/dev.txt --extra server --group test --group newest --group check
 	$(UV_LOCK) -o requirements/bench.txt --extra server --group test --group bench
-	@# The instrumentation packages of OpenTelemetry 1.27 import pkg_resources, on which newer setuptools warn or fail; the lowest typer
-	@# does not know click 8.2.
-	printf 'setuptools<80\nclick<8.2\n' | $(UV_LOCK) -o requirements/lowest.txt --extra server --group test --resolution lowest-direct --constraint -
+	@# The instrumentation packages of OpenTelemetry 1.27 import pkg_resources, on which newer setuptools warn or fail.
+	echo 'setuptools<80' | $(UV_LOCK) -o requirements/lowest.txt --extra server --group test --resolution lowest-direct --constraint -
 	echo 'sqlalchemy<2.1' | $(UV_LOCK) -o requirements/sqlalchemy-2.0.txt --extra server --group test --constraint -
 
 clean: ## Remove the environments and all that the tools left behind
