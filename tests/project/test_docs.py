@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.project.documents import DEMO_MARK, ROOT, Block, blocks_of, pages, same_output
+from tests.servers.missing import sqlite3_shell
 
 BIN = Path(sys.executable).parent
 SECONDS = 60
@@ -104,6 +105,8 @@ def _run(command: list[str], folder: Path) -> str:
 
 
 def _bash(block: Block, folder: Path) -> str:
+    if "sqlite3 " in block.text:
+        sqlite3_shell()
     return _run(["bash", "-euo", "pipefail", "-c", block.text], folder)
 
 
@@ -114,7 +117,7 @@ def _python(program: str, page: Path, folder: Path) -> str:
 
 
 def _sql(block: Block, folder: Path) -> str:
-    return _run(["sqlite3", ".otel_runs/runs.db", block.text], folder)
+    return _run([sqlite3_shell(), ".otel_runs/runs.db", block.text], folder)
 
 
 def _toml(block: Block, folder: Path) -> str:

@@ -1,8 +1,9 @@
-"""What a test does without its server: it skips on a developer's machine, and fails in CI."""
+"""What a test does without its server or program: it skips on a developer's machine, and fails in CI."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Never
@@ -26,6 +27,11 @@ def needed() -> Iterator[None]:
 def skip_or_fail(reason: str) -> Never:
     """End the test. In CI a test that did not run must not look like one that passed."""
     (pytest.fail if in_ci() else pytest.skip)(reason)
+
+
+def sqlite3_shell() -> str:
+    """Where the sqlite3 shell is; ends the test where there is none. Python's own SQLite comes without it."""
+    return shutil.which("sqlite3") or skip_or_fail("no sqlite3 shell on this machine; the package sqlite3 brings it")
 
 
 def in_ci() -> bool:

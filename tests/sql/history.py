@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,7 @@ from otel_runs.ingest import Ingest
 from otel_runs.spans.from_sdk import SdkSpans
 from otel_runs.store.engine import Database
 from otel_runs.units import ns_from_time
-from tests.servers.missing import skip_or_fail
+from tests.servers.missing import sqlite3_shell
 
 Row = tuple[Any, ...]
 
@@ -162,9 +161,7 @@ def fill(database: Database, ask: Callable[[str], list[Row]]) -> History:
 
 def shell_of(path: str) -> Callable[[str], list[Row]]:
     """Asks a file with the sqlite3 shell, as a person would."""
-    shell = shutil.which("sqlite3")
-    if shell is None:
-        skip_or_fail("no sqlite3 shell on this machine; the package sqlite3 brings it")
+    shell = sqlite3_shell()
 
     def ask(sql: str) -> list[Row]:
         command = [shell, "-batch", "-bail", "-json", path]

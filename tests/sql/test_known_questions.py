@@ -15,6 +15,7 @@ import pytest
 
 from otel_runs.store.engine import Database
 from otel_runs.units import ns_from_time
+from tests.servers.missing import sqlite3_shell
 from tests.sql.history import NOON, History, Row, Spans, driver_of, shell_of
 
 LATEST_RUN = """
@@ -406,6 +407,6 @@ def path_of(history: History) -> str:
 
 def shell(history: History, *arguments: str, input: str | None = None) -> list[str]:  # noqa: A002  as subprocess names it
     """What the sqlite3 shell prints, by line."""
-    command = ["sqlite3", path_of(history), *arguments]
+    command = [sqlite3_shell(), path_of(history), *arguments]
     done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=30, check=True)
     return done.stdout.splitlines()

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, text
 
 from otel_runs.store import tables
 from otel_runs.store.engine import Database, open_database
+from tests.servers.missing import sqlite3_shell
 from tests.store.samples import NOON, insert_model, insert_model_run, insert_run
 
 
@@ -56,7 +57,7 @@ def test_deleted_nested_run_leaves_the_run_above(database: Database) -> None:
 
 def _shell(path: Path, *lines: str) -> str:
     done = subprocess.run(
-        ["sqlite3", path], input="\n".join(lines), capture_output=True, text=True, check=True, timeout=30
+        [sqlite3_shell(), path], input="\n".join(lines), capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stderr == ""
     return done.stdout.strip()
