@@ -130,9 +130,10 @@ def tail(
 ) -> None:
     """List the last runs, the newest at the bottom. Times are UTC.
 
-    Steps, tokens and environment are listed where the terminal is wide enough. A running run shows its time so far.
-    With --follow, a run is printed again when its status changes, and --json prints one object a line. A database that
-    goes away is waited for. Ctrl-C ends --follow with exit code 0.
+    Steps, tokens and environment are listed where the terminal is wide enough; a narrow one has no room for rows, start
+    and duration either. A running run shows its time so far. With --follow, a run is printed again when its status
+    changes, and --json prints one object a line. A database that goes away is waited for. Ctrl-C ends --follow with
+    exit code 0.
     """
     from otel_runs.cli.tail import Staying, Tail, run_tail
 

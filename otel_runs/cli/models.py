@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = (
     Column("Model", shrinks=True),
-    Column("Runs", right=True),
-    Column("Success", right=True),
-    Column("Average", right=True),
-    Column("Slowest", right=True),
+    Column("Runs", right=True, leaves=3),
+    Column("Success", right=True, leaves=4),
+    Column("Average", right=True, leaves=2),
+    Column("Slowest", right=True, leaves=1),
     Column("Last Status"),
     Column("Failed", right=True, optional=True),
     Column("Skipped", right=True, optional=True),

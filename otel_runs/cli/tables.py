@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 READABLE: Final = 16
 """Characters that a shrinking column keeps, as long as there is a layout that can give them."""
 
+_LEAST: Final = 12
+"""Characters that a shrinking column keeps while another can leave: what 80 columns leave it beside long numbers."""
+
 _BOX_SIDES: Final = 3
 """What lines add to the width of a column: one of them, and a space on each side."""
 
@@ -35,6 +38,8 @@ class Column(NamedTuple):
     """Values may be cut off, with an ellipsis, where the terminal is too narrow. At most one column of a table."""
     optional: bool = False
     """Left out where the terminal is too narrow or all values are NULL; never left out of a file or pipe."""
+    leaves: int = 0
+    """Left out where the terminal is too narrow for what matters more: 1 goes first. 0: never."""
     at_least: int = 0
     """Characters kept free for values that come later."""
 
@@ -64,8 +69,10 @@ def layout(console: Console, columns: Sequence[Column], rows: Sequence[Cells], *
     if not console.is_terminal:
         return Layout(measured, boxed=False)
     needed = [entry for entry in measured if not entry[1].optional]
-    boxed = boxed and _width(needed, boxed=True, shrunk=True) <= console.width
-    shown = list(needed)
+    shown = _without_what_leaves(console.width, needed)
+    if len(shown) < len(needed):
+        return Layout(_shrunk_to(console.width, shown, boxed=False), boxed=False)
+    boxed = boxed and _width(needed, boxed=True, kept=READABLE) <= console.width
     for entry in measured:
         place, column, _ = entry
         if (
@@ -100,8 +107,18 @@ def table(console: Console, fitted: Layout, rows: Sequence[Cells], *, header: bo
     return drawn
 
 
-def _width(entries: Sequence[tuple[int, Column, int]], *, boxed: bool, shrunk: bool = False) -> int:
-    widths = [min(width, READABLE) if shrunk and column.shrinks else width for _, column, width in entries]
+def _without_what_leaves(width: int, entries: list[tuple[int, Column, int]]) -> list[tuple[int, Column, int]]:
+    shown = list(entries)
+    for entry in sorted((entry for entry in entries if entry[1].leaves), key=lambda entry: entry[1].leaves):
+        if _width(shown, boxed=False, kept=_LEAST) <= width:
+            break
+        shown.remove(entry)
+    return shown
+
+
+def _width(entries: Sequence[tuple[int, Column, int]], *, boxed: bool, kept: int | None = None) -> int:
+    """Characters of a line; with ``kept``, where the shrinking column has shrunk to so many."""
+    widths = [width if kept is None or not column.shrinks else min(width, kept) for _, column, width in entries]
     return sum(widths) + (_BOX_SIDES * len(widths) + 1 if boxed else len(widths) - 1)
 
 

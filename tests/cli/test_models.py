@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from otel_runs.query.results import MODEL_ORDERS, ModelStatistics
 from tests.cli.conftest import CommandLine
 from tests.query.rows import Rows
@@ -40,3 +42,12 @@ def test_table_fits_80_columns(rows: Rows, otel_runs: CommandLine) -> None:
     _some_models(rows)
     rows.model("a.model.with.a.very.long.path." * 4)
     assert max(map(len, otel_runs("models", width=80).out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_narrow_terminal_has_names_and_statuses_whole(rows: Rows, otel_runs: CommandLine, width: int) -> None:
+    rows.model_run(rows.run(1), 1, "bird_strikes", status="failed")
+    lines = otel_runs("models", width=width).out.splitlines()
+    assert lines[-1].split()[0] == "bird_strikes"
+    assert "failed" in lines[-1]
+    assert max(map(len, lines)) <= width

@@ -13,6 +13,8 @@ from otel_runs.store.engine import Database
 from tests.cli.conftest import CommandLine
 from tests.query.rows import Rows, at
 
+TITLES = ("Run ID", "Name", "Status", "Started At (UTC)", "Rows In", "Rows Out", "Duration")
+
 
 def _three_runs(rows: Rows) -> None:
     rows.run(0xA0EEBC99, name="window_0", started_at=at(0), rows_in=150)
@@ -40,7 +42,7 @@ def test_n_keeps_the_newest(rows: Rows, otel_runs: CommandLine, option: str) -> 
     assert ("window_0" in printed, "window_1" in printed, "window_2" in printed) == (False, True, True)
 
 
-@pytest.mark.parametrize("width", [60, 80, 88, 100, 140, 200])
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 88, 100, 140, 200])
 def test_table_never_leaves_the_terminal(rows: Rows, otel_runs: CommandLine, width: int) -> None:
     _three_runs(rows)
     rows.run(9, name="表" * 60, tokens=10**12, steps=10**6, rows_in=10**9, environment="a-very-long-environment")
@@ -54,6 +56,32 @@ def test_long_name_is_cut_off_before_anything_else_is(rows: Rows, otel_runs: Com
     printed = otel_runs("tail", width=80).out
     assert "nnn…" in printed
     assert all(text in printed for text in ("00000001", "completed", "2026-01-09 14:23:16", "12.45s"))
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 70])
+def test_narrow_terminal_has_ids_names_and_statuses_whole(rows: Rows, otel_runs: CommandLine, width: int) -> None:
+    rows.run(0x0AF76519, name="bird_strikes", rows_in=10**6, rows_out=10**6, tokens=5, environment="dev")
+    lines = otel_runs("tail", width=width).out.splitlines()
+    assert lines[-1].split()[:3] == ["0af76519", "bird_strikes", "completed"]
+    assert max(map(cell_len, lines)) <= width
+
+
+@pytest.mark.parametrize(
+    ("width", "titles"),
+    [
+        (80, [*TITLES]),
+        (72, ["Run ID", "Name", "Status", "Started At (UTC)", "Rows Out", "Duration"]),
+        (60, ["Run ID", "Name", "Status", "Started At (UTC)", "Duration"]),
+        (40, ["Run ID", "Name", "Status", "Duration"]),
+        (38, ["Run ID", "Name", "Status"]),
+    ],
+)
+def test_columns_that_matter_less_leave_a_narrow_terminal_first(
+    rows: Rows, otel_runs: CommandLine, width: int, titles: list[str]
+) -> None:
+    rows.run(1, name="daily_sales", rows_in=5, rows_out=3, steps=2)
+    first = otel_runs("tail", width=width).out.splitlines()[0]
+    assert re.findall("|".join(map(re.escape, [*TITLES, "Steps"])), first) == titles
 
 
 def test_wide_terminal_shows_steps_tokens_and_environment(rows: Rows, otel_runs: CommandLine) -> None:
