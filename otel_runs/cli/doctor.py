@@ -41,7 +41,7 @@ def run_doctor(url: str | None, command: Sequence[str], *, json: bool) -> None:
         StoreError: the database went away meanwhile.
         typer.Exit: with exit code 1 where something is wrong.
     """
-    found = list(findings(command)) if command else []
+    found = list(findings(command, beside_output=json)) if command else []
     found += list(examine(Examined(url, os.environ, datetime.now(UTC))))
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     if json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otel_runs.doctor.finding import Finding, some
 from otel_runs.doctor.report import VARIABLE, read_reports
@@ -17,13 +17,21 @@ if TYPE_CHECKING:
     from otel_runs.doctor.report import Report
 
 
-def findings(command: Sequence[str]) -> Iterator[Finding]:
-    """Run a program to its end, and tell what was wrong in it and the Python processes below it."""
+_STANDARD_ERROR: Final = 2
+
+
+def findings(command: Sequence[str], *, beside_output: bool = False) -> Iterator[Finding]:
+    """Run a program to its end, and tell what was wrong in it and the Python processes below it.
+
+    Args:
+        command: the program and its arguments.
+        beside_output: what it prints goes to standard error; standard output is for what a machine reads.
+    """
     with tempfile.TemporaryDirectory(prefix="otel-runs-") as folder:
         environ = {**os.environ, VARIABLE: folder}
         call_at_start(environ, "otel_runs.doctor.inside:look")
         try:
-            code = subprocess.call(list(command), env=environ)
+            code = subprocess.call(list(command), env=environ, stdout=_STANDARD_ERROR if beside_output else None)
         except OSError as exc:
             yield Finding(
                 "program",

@@ -123,6 +123,16 @@ def test_program_that_cannot_be_started_or_is_no_python_is_told(tmp_path: Path) 
     assert doctor(tmp_path, "true")[:2] == (1, ["program", "database"])
 
 
+def test_what_the_program_prints_is_kept_out_of_the_json(tmp_path: Path) -> None:
+    path = Programs(tmp_path).write("print('[hello')")
+    programs = Programs(tmp_path)
+    environ = {"OTEL_RUNS_DB": str(programs.database)}
+    done = programs.run(otel_runs_command("doctor", "--json", "--", sys.executable, str(path)), environ=environ)
+    assert ([one["check"] for one in json.loads(done.stdout)], done.stderr) == (["database"], "[hello\n")
+    done = programs.run(otel_runs_command("doctor", "--", sys.executable, str(path)), environ=environ)
+    assert (done.stdout.splitlines()[0], done.stderr) == ("[hello", "")
+
+
 def test_program_that_otel_runs_exec_runs_is_looked_into_and_its_steps_are_recorded(tmp_path: Path) -> None:
     programs = Programs(tmp_path)
     path = programs.write(NOT_SET_UP)
