@@ -50,7 +50,7 @@ def progress_line(seen: Seen, marks: Marks) -> str:
         one_line(run.status),
         _steps(seen),
         _elapsed(seen),
-        _now_running(seen.progress.running),
+        _now_running(seen.progress),
         *(f"{name.lower()} {value}" for name, value in _totals(run, marks)),
     ]
     if seen.timing.silent is not None and seen.timing.silent > SILENCE_WORTH_TELLING:
@@ -126,9 +126,9 @@ def _running_table(seen: Seen, marks: Marks) -> Table:
         usual = _expected(seen, step)
         name = Text.assemble(status_mark("running", marks), f" {one_line(step.name)}")
         drawn.add_row(name, duration(_step_elapsed(seen, step)), "" if usual is None else f"of about {duration(usual)}")
-    hidden = len(steps) - len(steps[-STEPS_SHOWN:])
+    hidden = _not_shown(seen.progress, STEPS_SHOWN)
     if hidden:
-        drawn.add_row(Text(f"and {hidden} more", style=style_of("running")), "", "")
+        drawn.add_row(Text(f"and {count(hidden)} more", style=style_of("running")), "", "")
     return drawn
 
 
@@ -177,12 +177,17 @@ def _basis(seen: Seen) -> str:
     return f"{left} ({runs})"
 
 
-def _now_running(steps: list[RunningStep]) -> str:
-    if not steps:
+def _now_running(progress: Progress) -> str:
+    if not progress.running:
         return ""
-    names = [one_line(step.name) for step in steps[-NAMES_IN_A_LINE:]]
-    more = len(steps) - len(names)
-    return f"now: {', '.join(names)}" + (f" and {more} more" if more else "")
+    names = [one_line(step.name) for step in progress.running[-NAMES_IN_A_LINE:]]
+    more = _not_shown(progress, NAMES_IN_A_LINE)
+    return f"now: {', '.join(names)}" + (f" and {count(more)} more" if more else "")
+
+
+def _not_shown(progress: Progress, shown: int) -> int:
+    """How many running steps there are beside those shown; all are counted, not all are read."""
+    return progress.seen - progress.ended - min(shown, len(progress.running))
 
 
 def _expected(seen: Seen, step: RunningStep) -> float | None:

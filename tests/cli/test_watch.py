@@ -51,6 +51,15 @@ def test_terminal_shows_how_much_is_left_and_on_how_many_runs_that_rests(rows: R
     assert "━" * 10 in printed
 
 
+def test_all_running_steps_are_counted_however_many_are_shown(rows: Rows, otel_runs: CommandLine) -> None:
+    run = rows.run(1, seconds=None, started_at=ago(70))
+    rows.model_run(run, 1, "done", started_at=ago(70))
+    for number in range(2, 32):
+        rows.model_run(run, number, f"embed_{number}", started_at=ago(60 - number), seconds=None)
+    assert "now: embed_29, embed_30, embed_31 and 27 more" in otel_runs("watch", "--timeout", "0").out
+    assert "and 22 more" in otel_runs("watch", "--timeout", "0", width=100).out
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_nothing_leaves_the_terminal(rows: Rows, otel_runs: CommandLine, width: int) -> None:
     run = a_run_that_goes_on(rows)
