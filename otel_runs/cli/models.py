@@ -11,7 +11,9 @@ from otel_runs.cli.output import fields, hint, print_json, put, stdout
 from otel_runs.cli.statuses import status_text
 from otel_runs.cli.tables import Column, layout, table
 from otel_runs.cli.text import NOTHING, count, duration, one_line, percent, time
+from otel_runs.query.runs import list_runs
 from otel_runs.query.statistics import model_statistics
+from otel_runs.store.location import database_url, shown
 
 if TYPE_CHECKING:
     from otel_runs.query.results import ModelOrder, ModelStatistics
@@ -44,7 +46,7 @@ def run_models(url: str | None, order: ModelOrder, *, json: bool) -> None:
     if json:
         print_json(fields(models))
     if not models:
-        hint(nothing_yet(url))
+        hint(_nothing_found(url))
     elif not json:
         console = stdout()
         rows = [_cells(model) for model in models]
@@ -57,6 +59,16 @@ def _statistics(url: str | None, order: ModelOrder) -> list[ModelStatistics]:
         return []
     with database:
         return model_statistics(database, order)
+
+
+def _nothing_found(url: str | None) -> str:
+    database = find_history(url)
+    if database is None:
+        return nothing_yet(url)
+    with database:
+        if not list_runs(database, limit=1):
+            return nothing_yet(url)
+    return f"No model or step has run yet in {shown(database_url(url))}: its runs have no steps."
 
 
 def _cells(model: ModelStatistics) -> list[Text]:

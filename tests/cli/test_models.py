@@ -25,6 +25,13 @@ def test_models_are_listed_with_rate_average_and_slowest(rows: Rows, otel_runs: 
     assert lines[3][:6] == ["shaky", "2", "50.0%", "5.00s", "5.00s", "failed"]
 
 
+def test_runs_without_a_step_are_told_apart_from_no_runs(rows: Rows, otel_runs: CommandLine) -> None:
+    assert otel_runs("models").err.startswith("No runs yet in ")
+    rows.run(1)
+    outcome = otel_runs("models")
+    assert (outcome.code, outcome.out, outcome.err.split(" in ")[0]) == (0, "", "No model or step has run yet")
+
+
 def test_order_is_the_one_asked_for(rows: Rows, otel_runs: CommandLine) -> None:
     _some_models(rows)
     printed = json.loads(otel_runs("models", "--sort", "slowest", "--json").out)
