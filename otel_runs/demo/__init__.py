@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +14,7 @@ if TYPE_CHECKING:
 
 PIPELINE: Final = Path(__file__).with_name("pipeline.py")
 
+_NAME: Final = "otel-runs"
 _FLUSH_SECONDS: Final = 60.0
 """Longer than a pipeline would wait: here the runs are what somebody waits for."""
 
@@ -20,9 +24,9 @@ Its runs are in {db}{apart}.
 """
 _FURTHER: Final = """
 Look further:
-  otel-runs tail --db {db}
-  otel-runs show --db {db}
-  otel-runs models --db {db}
+  {otel_runs} tail --db {db}
+  {otel_runs} show --db {db}
+  {otel_runs} models --db {db}
 {shell}Copy {pipeline} to begin a pipeline of your own.
 """
 _SHELL: Final = '  sqlite3 -header -column {db} "SELECT path, runs, avg_ms FROM v_model_stats"\n'
@@ -77,7 +81,18 @@ def _show(url: URL, apart: str) -> None:
     print(_INTRODUCTION.format(pipeline=pipeline, db=db, apart=apart))
     run_tail(asked, Tail(10, (), None, None, nested=False, json=False), None)
     run_show(asked, Show(None, None, exit_status=False, json=False))
-    print(_FURTHER.format(pipeline=pipeline, db=db, shell="" if file is None else _SHELL.format(db=db)), end="")
+    typed = shlex.quote(db)
+    shell = "" if file is None else _SHELL.format(db=typed)
+    print(_FURTHER.format(otel_runs=_program(), pipeline=pipeline, db=typed, shell=shell), end="")
+
+
+def _program() -> str:
+    """The program that runs, as it is typed here: its path, where the shell finds another one or none."""
+    running = Path(sys.argv[0])
+    if running.name != _NAME or shutil.which(_NAME) == str(running):
+        return _NAME
+    path = _from_here(running.absolute())
+    return shlex.quote(path if os.sep in path else f"{os.curdir}{os.sep}{path}")
 
 
 def _from_here(path: Path) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from otel_runs.demo import pipeline
 from otel_runs.store.engine import Database, open_database
+from tests.servers.missing import sqlite3_shell
 
 SCRIPT = Path(sys.executable).with_name("otel-runs")
 
@@ -122,6 +123,22 @@ def test_demo_shows_its_runs_and_says_how_to_look_further(folder: Path) -> None:
     shown = (folder / "shown.txt").read_text(encoding="utf-8")
     for expected in ("bird_strikes", "3,101", "ConnectionResetError", "unchanged", "otel-runs show --db .otel_runs/"):
         assert expected in shown
+
+
+@pytest.mark.parametrize("folders", [(), (SCRIPT.parent,)], ids=["not in the path", "in the path"])
+def test_commands_that_the_demo_prints_can_be_typed(tmp_path: Path, folders: tuple[Path, ...]) -> None:
+    search = os.pathsep.join(map(str, (*folders, "/usr/bin", "/bin")))
+    further = otel_runs(tmp_path, "demo", "--db", "it's mine.db", PATH=search).partition("Look further:\n")[2]
+    commands = [line.strip() for line in further.splitlines() if line.startswith("  ")]
+    assert [f"{command} " in further for command in ("tail", "show", "models", "sqlite3")] == [True] * 4
+    for command in commands:
+        if command.startswith("sqlite3"):
+            sqlite3_shell()
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment(PATH=search), capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, ""), command
+        assert "bird" in done.stdout
 
 
 def test_demo_keeps_out_of_the_history_of_real_runs(folder: Path) -> None:
