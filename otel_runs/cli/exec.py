@@ -7,6 +7,19 @@ from typing import Annotated
 import typer
 
 from otel_runs.cli.options import Database
+from otel_runs.errors import InstrumentError
+
+
+def _functions(given: list[str] | None) -> list[str]:
+    if given:
+        from otel_runs.instrument.rules import parse_target  # loads OpenTelemetry
+
+        try:
+            for target in given:
+                parse_target(target)
+        except InstrumentError as exc:
+            raise typer.BadParameter(str(exc)) from exc
+    return given or []
 
 
 def exec_command(
@@ -19,15 +32,21 @@ def exec_command(
         list[str] | None,
         typer.Option(
             metavar="MODULE:FUNCTION",
+            callback=_functions,
             help="Functions that are steps, such as 'pkg.mod:load_*'; may be given several times.",
         ),
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(metavar="MODULE:FUNCTION", help="Functions that are models, likewise.")
+        list[str] | None,
+        typer.Option(metavar="MODULE:FUNCTION", callback=_functions, help="Functions that are models, likewise."),
     ] = None,
     run: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODULE:FUNCTION", help="Functions that are runs of their own inside this one, likewise."),
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            callback=_functions,
+            help="Functions that are runs of their own inside this one, likewise.",
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="The run's name. Default: the name of the script or program.")

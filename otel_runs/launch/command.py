@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from opentelemetry import trace
 from opentelemetry.context import get_current
@@ -160,7 +161,8 @@ def _child_environment(span: Span, url: str, name: str, wishes: Wishes, report: 
     environ.setdefault("OTEL_SERVICE_NAME", name)
     if wishes.environment:
         given = environ.get("OTEL_RESOURCE_ATTRIBUTES")
-        ours = f"{attributes.ENVIRONMENT}={wishes.environment}"
+        # Encoded as in W3C baggage, or a comma would end the value.
+        ours = f"{attributes.ENVIRONMENT}={quote(wishes.environment)}"
         environ["OTEL_RESOURCE_ATTRIBUTES"] = f"{given},{ours}" if given else ours
     if wishes.otlp_endpoint:
         environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = wishes.otlp_endpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,8 @@ class Program:
         Raises:
             OSError: there is no such program, or it may not be executed.
         """
+        if not command[0]:  # posix_spawnp would raise a ValueError
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         self._forwarded: set[int] = set()
         # posix_spawn and not subprocess, which cannot unblock signals in the child.
         self._pid = os.posix_spawnp(command[0], list(command), environ, setsigmask=(), setsigdef=_IGNORED_BY_PYTHON)

@@ -35,9 +35,10 @@ def the_run(programs: Programs) -> tuple[Any, ...]:
         (["sh", "-c", "kill -KILL $$"], 128 + 9, "failed", "signal:SIGKILL"),
         (["sh", "-c", "kill -TERM $$"], -signal.SIGTERM, "cancelled", "signal:SIGTERM"),
         (["nonesuch-program"], 127, "failed", "exit:127"),
+        ([""], 127, "failed", "exit:127"),
         (["/"], 126, "failed", "exit:126"),
     ],
-    ids=["success", "code", "python code", "SIGKILL", "SIGTERM", "no such program", "not executable"],
+    ids=["success", "code", "python code", "SIGKILL", "SIGTERM", "no such program", "no name", "not executable"],
 )
 def test_the_run_ends_as_the_program_does_and_so_does_exec(
     programs: Programs, command: list[str], code: int, status: str, stop_reason: str
@@ -208,6 +209,27 @@ def test_name_and_environment_can_be_given(programs: Programs) -> None:
     programs.run(exec_line("--name", "evening", "--env", "prod", "--", "true"))
 
     assert programs.rows("SELECT name, environment, service_name FROM runs") == [("evening", "prod", "evening")]
+
+
+def test_environment_of_any_characters_reaches_the_program_whole(programs: Programs) -> None:
+    environment = "a,service.name=é 100%"
+    program = programs.write(
+        "from opentelemetry.sdk.resources import Resource\n"
+        "print(ascii(Resource.create().attributes['deployment.environment.name']))"
+    )
+    environ = {"OTEL_RESOURCE_ATTRIBUTES": "team=data"}
+    done = programs.run(exec_line("--env", environment, "--", sys.executable, str(program)), environ=environ)
+    assert done.stdout == f"{environment!a}\n"
+    assert programs.rows("SELECT environment, service_name FROM runs") == [(environment, "pipeline")]
+
+
+@pytest.mark.parametrize("option", ["--step", "--model", "--run"])
+def test_functions_that_are_not_named_as_such_are_wrong_usage_and_start_nothing(
+    programs: Programs, option: str
+) -> None:
+    done = programs.run(exec_line(option, "shop.load", "--", "touch", "started"))
+    assert (done.returncode, "expected MODULE:PATTERN" in done.stderr) == (2, True)
+    assert list(programs.folder.iterdir()) == []
 
 
 def test_an_uncaught_exception_is_the_runs_error(programs: Programs) -> None:
