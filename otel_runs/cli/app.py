@@ -35,11 +35,15 @@ db_app = typer.Typer(help="Look after the run database.", no_args_is_help=True, 
 app.add_typer(db_app, name="db")
 
 POLL_SECONDS: Final = 0.5
+_MOST_ROWS: Final = 2**31 - 1
+"""What every database takes as a limit, and no history reaches."""
+_LONGEST_INTERVAL: Final = 86400
 Interval = Annotated[
     float | None,
     typer.Option(
         "--interval",
         min=0.1,
+        max=_LONGEST_INTERVAL,
         metavar="SECONDS",
         help=f"Time between two looks at the database. Default: {POLL_SECONDS:g}; longer where a look takes long.",
     ),
@@ -90,7 +94,9 @@ def otel_runs(
 def tail(
     context: typer.Context,
     *,
-    limit: Annotated[int, typer.Option("-n", "--n", min=1, metavar="N", help="How many runs. Default: 10.")] = 10,
+    limit: Annotated[
+        int, typer.Option("-n", "--n", min=1, max=_MOST_ROWS, metavar="N", help="How many runs. Default: 10.")
+    ] = 10,
     status: Annotated[
         list[str] | None,
         typer.Option(
@@ -162,6 +168,7 @@ def show(
         typer.Option(
             "--limit",
             min=0,
+            max=_MOST_ROWS,
             metavar="N",
             help="The most steps to show, failed ones first; 0 for all. Default: 200, with --json all.",
         ),

@@ -127,6 +127,8 @@ def json_text(value: object, *, lines: bool = False) -> str:
 
 def print_json(value: object, *, lines: bool = False) -> None:
     """Print the value as JSON in UTF-8, whatever the terminal's encoding: JSON knows no other."""
+    if sys.stdout is None:  # it was closed before we started; what is no JSON goes nowhere then, too
+        return
     text = json_text(value, lines=lines) + "\n"
     binary = getattr(sys.stdout, "buffer", None)
     if binary is None:
@@ -150,5 +152,6 @@ def _json_value(value: object) -> object:
 
 def _never_fail_to_encode() -> None:
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        # In the POSIX locale it is surrogateescape, which cannot encode either. What the user has chosen is left.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
             stream.reconfigure(errors="replace")

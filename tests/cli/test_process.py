@@ -86,6 +86,44 @@ def test_terminal_that_knows_only_ascii_gets_ascii(rows: Rows) -> None:
     assert "5 -> 3" in _run("show", PYTHONIOENCODING="ascii").stdout
 
 
+def test_terminal_of_the_posix_locale_is_no_error(rows: Rows) -> None:
+    rows.run(1, name="größe 表")
+    done = _run("tail", LC_ALL="POSIX", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "gr??e ?" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", ["tail", "tail --json", "show", "--help"])
+def test_output_that_has_no_place_is_told_without_a_traceback(rows: Rows, arguments: str) -> None:
+    rows.run(1)
+    command = " ".join(f"'{word}'" for word in OTEL_RUNS)
+    full = subprocess.run(
+        ["sh", "-c", f"{command} {arguments} > /dev/full"],
+        env=_environment(OTEL_RUNS_DB=os.environ["OTEL_RUNS_DB"]),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert (full.returncode, len(full.stderr.splitlines())) == (1, 1)
+    assert "No space left on device" in full.stderr
+
+
+@pytest.mark.parametrize("arguments", ["tail", "tail --json"])
+def test_closed_output_is_no_error(rows: Rows, arguments: str) -> None:
+    rows.run(1)
+    command = " ".join(f"'{word}'" for word in OTEL_RUNS)
+    closed = subprocess.run(
+        ["sh", "-c", f"{command} {arguments} >&-"],
+        env=_environment(OTEL_RUNS_DB=os.environ["OTEL_RUNS_DB"]),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
 def test_json_is_utf8_whatever_the_terminal_is(rows: Rows) -> None:
     rows.run(1, name="größe 表")
     assert json.loads(_run("tail", "--json", PYTHONIOENCODING="ascii").stdout)[0]["name"] == "größe 表"
