@@ -33,7 +33,8 @@ it. The history is, in this order, the database of a command's `--db`, of `otel-
 On a terminal, listings are tables fitted to its width. In a file or pipe they are plain columns, every one of them and
 nothing cut off, without colours. `NO_COLOR`, `FORCE_COLOR` and `COLUMNS` are minded. Times are UTC. `-` is NULL: nobody
 reported it; `0` is zero. Characters in names and errors that would act on the terminal are shown instead, such as `\\e`
-for the escape character.
+for the escape character. Metadata that somebody wrote by hand and that is no JSON object is shown under the name
+`metadata`.
 
 Ids are shown by their first 8 characters; `show` takes any beginning of an id that fits one run. A nested run's id
 begins like that of the run it is in, so lists show the beginning of its span id instead, and `show` takes this, too.

@@ -152,6 +152,44 @@ def test_nested_runs_are_listed_only_when_asked_for_under_the_short_form_of_thei
     assert otel_runs("show", "b7ad6b71").code == 0
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("tail", "-n", str(2**63)), ("show", "--limit", str(2**31)), ("tail", "-f", "--interval", "1e12")],
+)
+def test_number_that_nothing_can_hold_is_wrong_usage(
+    rows: Rows, otel_runs: CommandLine, arguments: tuple[str, ...]
+) -> None:
+    assert otel_runs(*arguments).code == 2
+    rows.run(1)
+    assert otel_runs("tail", "-n", str(2**31 - 1)).code == 0
+
+
+@pytest.mark.parametrize("written", ["{no json", "[1,2]", "5"])
+def test_metadata_that_is_no_object_hides_no_run(rows: Rows, otel_runs: CommandLine, written: str) -> None:
+    rows.run(1, name="written by hand")
+    rows.run(2, name="another")
+    _write_by_hand(rows.database, "metadata", written)
+    printed = otel_runs("tail").out
+    assert ("written by hand" in printed, "another" in printed) == (True, True)
+    assert written in otel_runs("show", "00000001").out
+
+
+@pytest.mark.parametrize("written", ["o'clock", "2026-13-01 00:00:00"])
+def test_time_that_is_none_is_an_error_that_finds_the_row(rows: Rows, otel_runs: CommandLine, written: str) -> None:
+    run = rows.run(1)
+    _write_by_hand(rows.database, "completed_at", written)
+    outcome = otel_runs("tail")
+    assert (outcome.code, "runs.completed_at" in outcome.err) == (1, True)
+    with rows.database.read() as connection:
+        query = outcome.err.partition("Find the row: ")[2].strip()
+        assert connection.exec_driver_sql(query).scalars().all() == [run]
+
+
+def _write_by_hand(database: Database, column: str, text: str) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE runs SET {column} = ? WHERE id LIKE '00000001%'", (text,))
+
+
 def test_unknown_status_is_wrong_usage_and_the_known_ones_are_told(history: Database, otel_runs: CommandLine) -> None:
     outcome = otel_runs("tail", "--status", "done")
     assert outcome.code == 2
