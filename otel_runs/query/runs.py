@@ -180,7 +180,12 @@ def _as_uuid(digits: str) -> str:
 
 def _ambiguous(asked: str, found: list[StoredRun]) -> AmbiguousIdError:
     told = found[:CANDIDATES_TOLD]
-    lines = [f"  {run.id}  {run.name}  {run.status}  {run.started_at:%Y-%m-%d %H:%M:%S} UTC" for run in told]
+    lines = [_candidate(run) for run in told]
     more = ["  ..."] if len(found) > len(told) else []
     msg = "\n".join([f"{asked!r} fits more than one run; give more of the id:", *lines, *more])
     return AmbiguousIdError(msg, candidates=tuple(run.id for run in told))
+
+
+def _candidate(run: StoredRun) -> str:
+    name = " ".join(run.name.split())  # a line end in it would make it look like one more candidate
+    return f"  {run.id}  {name}  {run.status}  {run.started_at:%Y-%m-%d %H:%M:%S} UTC"

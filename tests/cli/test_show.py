@@ -262,6 +262,13 @@ def test_ambiguous_prefix_is_an_error_that_lists_the_candidates(rows: Rows, otel
     assert all(run in outcome.err for run in ids)
 
 
+def test_name_with_a_line_end_makes_no_candidate_of_its_own(rows: Rows, otel_runs: CommandLine) -> None:
+    rows.run(1, name="one\n  00000003-9c0b-4ef8-bb6d-6bb9bd380a11  forged\u2028line")
+    rows.run(2)
+    lines = otel_runs("show", "0000").err.splitlines()
+    assert [line.split()[0][:8] for line in lines[1:]] == ["00000001", "00000002"]
+
+
 def test_no_history_is_an_error_for_show(otel_runs: CommandLine) -> None:
     outcome = otel_runs("show")
     assert (outcome.code, outcome.out) == (1, "")
