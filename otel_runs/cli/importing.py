@@ -152,4 +152,7 @@ class _Problems:
 
     def tell_rest(self) -> None:
         if self._told > _MOST_PROBLEMS:
-            self._console.print(f"{self._told - _MOST_PROBLEMS:,} problems more are counted and not shown.")
+            more = self._told - _MOST_PROBLEMS
+            self._console.print(
+                f"{many(more, 'problem more', 'problems more')} {'is' if more == 1 else 'are'} counted and not shown."
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from otel_runs.doctor.finding import Finding, some
+from otel_runs.doctor.finding import Finding, many, some
 from otel_runs.query.health import NEWEST_WITH_STEPS, early_steps, newest_runs, open_runs
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def early(steps: list[EarlyStep]) -> Iterator[Finding]:
         yield Finding(
             "early-steps",
             "warning",
-            f"{len(found):,} steps start up to {by.total_seconds():,.0f} s before what they are in: {named}.",
+            f"{many(len(found), 'step starts', 'steps start')} up to {by.total_seconds():,.0f} s before what they are "
+            f"in: {named}.",
             "Two machines that worked on one run have clocks that differ, or a clock was set back while it ran. "
             "Durations of each step are right; their place in the run's time is not.",
             _DO,

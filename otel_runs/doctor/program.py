@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from typing import TYPE_CHECKING, Final
 
-from otel_runs.doctor.finding import Finding, some
+from otel_runs.doctor.finding import Finding, many, some
 from otel_runs.doctor.report import VARIABLE, read_reports
 from otel_runs.launch.at_start import call_at_start
 
@@ -72,7 +72,7 @@ def nowhere(report: Report) -> Iterator[Finding]:
         yield Finding(
             "not-set-up",
             "error",
-            f"{report.program} started {roots:,} root spans, and no tracer provider stores runs.",
+            f"{report.program} started {many(roots, 'root span', 'root spans')}, and no tracer provider stores runs.",
             "Its runs are not recorded by this process (a Collector may).",
             "Call otel_runs.configure(), or set OTEL_RUNS_DB.",
         )
@@ -83,7 +83,7 @@ def two_providers(report: Report) -> Iterator[Finding]:
     storing = [seen for seen in report.providers if seen.stores_runs]
     others = [seen for seen in report.providers if not seen.stores_runs and seen.roots]
     if storing and others:
-        places = some([f"{seen.made_at} ({seen.roots:,} root spans)" for seen in others])
+        places = some([f"{seen.made_at} ({many(seen.roots, 'root span', 'root spans')})" for seen in others])
         yield Finding(
             "two-providers",
             "error",
@@ -115,7 +115,7 @@ def unsampled(report: Report) -> Iterator[Finding]:
         yield Finding(
             "sampled-roots",
             "warning",
-            f"In {report.program}, {dropped:,} root spans were dropped by a sampler.",
+            f"In {report.program}, {many(dropped, 'root span was', 'root spans were')} dropped by a sampler.",
             "The runs that they would have been are not recorded.",
             "Let otel_runs.configure() join the provider that makes them (it records what a sampler drops, and keeps "
             "it from Jaeger), or sample in the Collector: docs/collector.md",
@@ -143,7 +143,7 @@ def losses(report: Report) -> Iterator[Finding]:
         yield Finding(
             "lost-spans",
             "error",
-            f"{report.program} lost {report.lost:,} spans: {report.last_error or 'its queue was full'}.",
+            f"{report.program} lost {many(report.lost, 'span', 'spans')}: {report.last_error or 'its queue was full'}.",
             "What they would have said is missing from its runs.",
             "See to the database; the program's log says more.",
         )

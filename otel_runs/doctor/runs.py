@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from otel_runs import settings
-from otel_runs.doctor.finding import Finding, some
+from otel_runs.doctor.finding import Finding, many, some
 from otel_runs.errors import SettingsError
 from otel_runs.query.health import NEWEST, newest_runs, open_runs
 
@@ -87,8 +87,8 @@ def partial(newest: list[RunHealth]) -> Iterator[Finding]:
         yield Finding(
             "missing-steps",
             "warning",
-            f"{_many(found, 'has', 'have')} ended with {missing:,} steps that are not here (of the newest {NEWEST:,}): "
-            f"{_named(found)}.",
+            f"{_many(found, 'has', 'have')} ended with {many(missing, 'step that is', 'steps that are')} not here "
+            f"(of the newest {NEWEST:,}): {_named(found)}.",
             "Spans were lost on their way, or still wait in a spool or a Collector's queue.",
             "Replay what waits: otel-runs replay. Then see whether the Collector drops (its metric "
             "otelcol_exporter_send_failed_spans) or samples what it sends to otel-runs.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_runs import settings
-from otel_runs.doctor.finding import Finding
+from otel_runs.doctor.finding import Finding, many
 from otel_runs.errors import SettingsError
 from otel_runs.export.spooling import (
     check_settings,
@@ -122,7 +122,7 @@ def waiting(found: Status, destination: Destination) -> Iterator[Finding]:
         yield Finding(
             "spooled-spans",
             "warning",
-            f"{found.spans:,} spans wait in {found.folder}{since}.",
+            f"{many(found.spans, 'span waits', 'spans wait')} in {found.folder}{since}.",
             f"The {destination.name} could not be reached when they ended. {destination.who_stores}",
             destination.replay,
         )
@@ -147,7 +147,7 @@ def quarantined(found: Status, destination: Destination) -> Iterator[Finding]:
         yield Finding(
             "quarantined-spans",
             "warning",
-            f"{found.quarantined:,} lines are in quarantine in {found.folder / 'quarantine'}.",
+            f"{many(found.quarantined, 'line is', 'lines are')} in quarantine in {found.folder / 'quarantine'}.",
             f"The {destination.name} refused these spans for good, or the lines are no OTLP. Each says why.",
             "Look at otel_runs.quarantined.reason in them. When the reason is gone: otel-runs import FILE, then delete "
             "it. docs/spool.md",
@@ -160,7 +160,7 @@ def dropped(found: Status) -> Iterator[Finding]:
         yield Finding(
             "dropped-spans",
             "error",
-            f"{found.dropped:,} spans were dropped, because {found.folder} or its disk was full.",
+            f"{many(found.dropped, 'span was', 'spans were')} dropped, because {found.folder} or its disk was full.",
             "What they would have said is missing from their runs.",
             f"Make room, or raise {settings.SPOOL_MAX_BYTES.env}. When you have seen this, delete "
             f"{found.folder}/*.dropped",

@@ -273,8 +273,8 @@ class RunsSpanExporter(SpanExporter):
             return
         self._causes.add(cause)
         logger.error(
-            "%d spans could not be stored: %s. %s The pipeline goes on; otel_runs.stats() counts; not said again.",
-            spans,
+            "%s could not be stored: %s. %s The pipeline goes on; otel_runs.stats() counts; not said again.",
+            "1 span" if spans == 1 else f"{spans} spans",
             cause,
             what_now,
             exc_info=None if isinstance(error, OtelRunsError) else error,

@@ -108,7 +108,7 @@ def test_second_provider_is_told_with_the_lines_of_the_program_that_made_both(tm
     ended, found, findings = doctor(tmp_path, sys.executable, str(path))
     assert (ended, found) == (1, ["two-providers"])
     assert f"{path}:5" in findings[0]["found"]
-    assert f"{path}:7 (1 root spans)" in findings[0]["found"]
+    assert f"{path}:7 (1 root span)" in findings[0]["found"]
 
 
 def test_spans_that_were_lost_are_told(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_spools_of_endpoints_are_told_with_the_command_that_replays_them(
 
     assert "2 spans wait in" in other.found
     assert other.do.startswith("otel-runs replay --otlp-endpoint URL, ")
-    assert "1 spans wait in" in own.found
+    assert "1 span waits in" in own.found
     assert own.do == "OTEL_RUNS_DB=none otel-runs replay"
     assert {each.means[:30] for each in (other_refused, own_refused)} == {"The OTLP endpoint refused thes"}
 

@@ -91,7 +91,7 @@ def test_step_that_starts_before_what_it_is_in_is_told_if_by_more_than_clocks_di
     rows.model_run(run, 3, "early", starts=70)
     rows.model_run(rows.run(200, started_at=at(200)), 4, "outer", starts=240)
     (found,) = findings(rows)
-    assert (found.check, "1 steps start up to 30 s before" in found.found) == ("early-steps", True)
+    assert (found.check, "1 step starts up to 30 s before" in found.found) == ("early-steps", True)
     assert "early in daily_sales (00000064)" in found.found
 
 

@@ -163,7 +163,7 @@ def test_span_that_cannot_be_stored_costs_no_other_its_row(
     told = stats()
     assert (told.spans_received, told.spans_stored, told.spans_failed, told.spans_quarantined) == (6, 5, 0, 1)
     assert {"nightly", "load", "run 1", "run 2"} < set(names_in(file))
-    assert "1 spans could not be stored: StoreValueError" in caplog.text
+    assert "1 span could not be stored: StoreValueError" in caplog.text
 
 
 def test_strict_raises_what_a_single_span_was_refused_for(

@@ -363,7 +363,7 @@ def test_spans_that_neither_database_nor_spool_takes_are_told_as_dropped_at_last
     assert exporter.export(spans_of("a")) is SpanExportResult.FAILURE
 
     first, last = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
-    assert "1 spans could not be stored: StoreAccessError" in first
+    assert "1 span could not be stored: StoreAccessError" in first
     assert "1 spans are dropped" in last
     assert (stats().spans_spooled, stats().spans_dropped) == (0, 1)
 
