@@ -36,6 +36,8 @@ reported it; `0` is zero. Characters in names and errors that would act on the t
 for the escape character. Metadata that somebody wrote by hand and that is no JSON object is shown under the name
 `metadata`.
 
+![otel-runs models: a table of models with runs, success, average and slowest time and last status](images/models.svg)
+
 Ids are shown by their first 8 characters; `show` takes any beginning of an id that fits one run. A nested run's id
 begins like that of the run it is in, so lists show the beginning of its span id instead, and `show` takes this, too.
 
