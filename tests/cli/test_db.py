@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_runs.store import migrations
 from otel_runs.store.engine import open_database
 from tests.cli.conftest import CommandLine
 from tests.programs import Programs, otel_runs_command
@@ -44,6 +45,19 @@ def test_check_is_1_where_a_part_is_missing(tmp_path: Path, otel_runs: CommandLi
     outcome = otel_runs("db", "check", "--db", str(path))
     assert outcome.code == 1
     assert "lacks v_model_stats" in outcome.err
+
+
+def test_check_is_1_where_migrations_are_pending_and_says_what_does_them(
+    tmp_path: Path, otel_runs: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runs.db"
+    open_database(path).close()
+    monkeypatch.setattr(migrations, "REVISIONS", ("0001", "0002"))
+    monkeypatch.setattr(migrations, "HEAD", "0002")
+    outcome = otel_runs("db", "check", "--db", str(path))
+    assert (outcome.code, outcome.out) == (1, "")
+    told = f"{path} is at revision 0001, this version needs 0002; run: otel-runs db upgrade"
+    assert told in outcome.err.replace("\n", " ")
 
 
 @pytest.mark.parametrize("command", [("tail",), ("show",), ("models",), ("db", "check"), ("db", "upgrade")])

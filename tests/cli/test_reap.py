@@ -61,8 +61,8 @@ def test_older_than_says_how_old_a_heartbeat_must_be(
     assert status(history) == expected
 
 
-@pytest.mark.parametrize(("limit", "expected"), [("20", LOST), ("120", RUNNING), ("0", LOST)])
-def test_default_limit_is_the_setting_or_its_default_where_servers_never_reap(
+@pytest.mark.parametrize(("limit", "expected"), [("20", LOST), ("120", RUNNING)])
+def test_default_limit_is_the_setting(
     otel_runs: CommandLine,
     history: Database,
     monkeypatch: pytest.MonkeyPatch,
@@ -71,6 +71,20 @@ def test_default_limit_is_the_setting_or_its_default_where_servers_never_reap(
 ) -> None:
     beat(history, ago=70, process=dead_process())
     monkeypatch.setenv(LOST_AFTER.env, limit)
+    otel_runs("reap")
+    assert status(history) == expected
+
+
+@pytest.mark.parametrize(("ago", "expected"), [(70, LOST), (30, RUNNING)])
+def test_where_servers_never_reap_the_limit_is_the_default_of_the_setting(
+    otel_runs: CommandLine,
+    history: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    ago: int,
+    expected: tuple[str, str | None],
+) -> None:
+    beat(history, ago=ago, process=dead_process())
+    monkeypatch.setenv(LOST_AFTER.env, "0")
     otel_runs("reap")
     assert status(history) == expected
 

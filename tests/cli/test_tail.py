@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -236,6 +237,12 @@ def test_follow_prints_the_last_runs_and_ends_after_its_timeout(rows: Rows, otel
     outcome = otel_runs("tail", "-n", "2", "--follow", "--timeout", "0")
     assert outcome.code == 0
     assert [line.split()[0] for line in outcome.out.splitlines()] == ["Run", "b1ffc88a", "c2ddd77b"]
+
+
+def test_follow_ends_when_its_time_is_up_and_not_an_interval_later(rows: Rows, otel_runs: CommandLine) -> None:
+    began = time.monotonic()
+    assert otel_runs("tail", "--follow", "--timeout", "1", "--interval", "100").code == 0
+    assert 1 <= time.monotonic() - began < 50
 
 
 def test_follow_waits_for_a_history_that_is_not_there(otel_runs: CommandLine) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from otel_runs.cli.app import app
+from otel_runs.store import migrations
 from otel_runs.store.engine import Database, open_database
 from tests.query.rows import Rows
 
@@ -62,14 +63,17 @@ def test_server_that_does_not_answer_is_an_error(capsys: pytest.CaptureFixture[s
     assert (code, "cannot be reached" in printed, "hunter2" in printed) == (1, True, False)
 
 
-def test_pending_migrations_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pending_migrations_are_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "runs.db"
     open_database(path).close()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE otel_runs_version SET version_num = '0000'")
-        connection.commit()
-    code, found = checks(capsys, "--db", str(path))
-    assert (code, found[0][0], found[0][1] in {"migrations", "database"}) == (1, "error", True)
+    monkeypatch.setattr(migrations, "REVISIONS", ("0001", "0002"))
+    monkeypatch.setattr(migrations, "HEAD", "0002")
+    assert checks(capsys, "--db", str(path)) == (1, [("error", "migrations")])
+    printed = doctor(capsys, "--db", str(path))[1]
+    assert "is at revision 0001; this version needs 0002" in printed
+    assert "otel-runs db upgrade" in printed
 
 
 def test_missing_view_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,12 @@ def test_run_is_found_by_the_users_own_id(rows: Rows) -> None:
     assert get_run(rows.database, "airflow/2026-01-09 %_").id == run
 
 
+def test_capitals_of_the_users_own_id_count(rows: Rows) -> None:
+    capitals, small = rows.run(1, external_id="Nightly-A0EE"), rows.run(2, external_id="nightly-a0ee")
+    assert get_run(rows.database, "Nightly-A0EE").id == capitals
+    assert get_run(rows.database, "nightly-a0ee").id == small
+
+
 def test_the_users_own_id_wins_over_the_beginning_of_another_run(rows: Rows) -> None:
     rows.run(0xA0EEBC99)
     own = rows.run(1, external_id="a0ee")
