@@ -18,13 +18,16 @@ class Part(Protocol):
     @property
     def eof(self) -> bool:
         """Whether its end has come."""
+        ...
 
     @property
     def unused_data(self) -> bytes:
         """What came behind its end."""
+        ...
 
     def decompress(self, data: bytes, /) -> bytes:
         """What comes out of the next bytes."""
+        ...
 
 
 class DecompressedStream(io.RawIOBase):

@@ -17,7 +17,7 @@ from otel_runs.store import tables
 from otel_runs.store.types import Json, UtcTime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Dialect, Table
     from sqlalchemy.types import TypeEngine
@@ -29,7 +29,7 @@ class _Metadata(TypeDecorator[Any]):
     impl = Json
     cache_ok = True
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         """Read what the database gives."""
         read = super().result_processor(dialect, coltype)
 
@@ -52,7 +52,7 @@ class _Time(UtcTime):
         super().__init__()
         self.place = place
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         """Read what the database gives."""
         read = super().result_processor(dialect, coltype)
 

@@ -80,13 +80,16 @@ class _Stream(Protocol):
     @property
     def eof(self) -> bool:
         """Whether its end has come."""
+        ...
 
     @property
     def unused_data(self) -> bytes:
         """What came behind its end."""
+        ...
 
     def decompress(self, data: memoryview, max_length: int, /) -> bytes:
         """What comes out of the next bytes, up to a length."""
+        ...
 
 
 class _Frame:

@@ -9,13 +9,10 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from otel_runs.errors import TooLargeError
 from otel_runs.spans.protobuf_wire import DELIMITED, fields
-
-if TYPE_CHECKING:
-    from google.protobuf.descriptor import Descriptor
 
 MOST: Final = 200_000
 """Spans (or log records), scopes and resources of a request together. Senders put some thousand into one."""
@@ -78,12 +75,12 @@ def _has_openings(body: bytes, count: int) -> bool:
     return next(islice(openings, count - 1, None), None) is not None
 
 
-def require_few_fields(body: bytes, kind: Descriptor) -> None:
+def require_few_fields(body: bytes, kind: Any) -> None:
     """Refuse a part of a message that cannot be cut apart, a span as a rule, if it is made of very many small fields.
 
     Args:
         body: such a part, with all that is around it.
-        kind: of the message.
+        kind: the message's descriptor: of google.protobuf, whose types differ with its implementation.
 
     Raises:
         TooLargeError: it is.
