@@ -301,7 +301,7 @@ def test_functions_of_imported_modules_become_models_and_nested_runs(programs: P
 def test_a_target_that_is_none_is_refused_before_anything_starts(programs: Programs) -> None:
     done = programs.run(exec_line("--step", "load_*", "--", "touch", "started"))
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "MODULE:PATTERN" in done.stderr
     assert not (programs.folder / "started").exists()
 
