@@ -51,8 +51,8 @@ def test_run_that_says_it_runs_and_gives_no_sign_of_life_is_told(rows: Rows) -> 
         True,
     )
     assert checks(rows, OTEL_RUNS_LOST_AFTER="200") == []
-    assert checks(rows, OTEL_RUNS_LOST_AFTER="much") == ["silent-runs"]
-    assert checks(rows, OTEL_RUNS_LOST_AFTER="0") == checks(rows, OTEL_RUNS_LOST_AFTER="1e300") == []
+    assert checks(rows, OTEL_RUNS_LOST_AFTER="much") == checks(rows, OTEL_RUNS_LOST_AFTER="1e300") == ["silent-runs"]
+    assert checks(rows, OTEL_RUNS_LOST_AFTER="0") == checks(rows, OTEL_RUNS_LOST_AFTER="1000000000") == []
 
 
 def test_run_without_heartbeats_is_told_after_a_day(rows: Rows) -> None:
