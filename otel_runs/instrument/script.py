@@ -66,7 +66,7 @@ def install(rules: Sequence[Rule], *, tell: bool = True) -> None:
     for rule in rules:
         if rule not in program.rules:
             hook.install(rule, tell=tell)
-        elif rule.module != _MAIN:
+        elif module is None and rule.module != _MAIN:
             # A module may be called like the program: the command that a package installs, or one that imports itself.
             hook.install(rule, tell=False, found=program.found)
     if tell:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from otel_runs.receiver import over_grpc
+from tests.newest import needs_new_grpc
 from tests.programs import Programs
 from tests.server.requests import new_request
 from tests.server.running import ServerProcess, serving
@@ -51,6 +52,7 @@ def test_connections_that_cannot_be_taken_are_told_once_and_the_server_goes_on(p
     assert "Traceback" not in told
 
 
+@needs_new_grpc
 def test_connections_over_grpc_are_limited_and_closed_when_they_rest(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
