@@ -14,9 +14,9 @@ from otel_runs.instrument.hook import instrument
 
 if TYPE_CHECKING:
     from otel_runs.counters import stats
+    from otel_runs.export.configure import configure
+    from otel_runs.export.configure import configure_from_environment as configure_from_environment
     from otel_runs.export.exporter import RunsSpanExporter
-    from otel_runs.export.setup import configure
-    from otel_runs.export.setup import configure_from_environment as configure_from_environment
     from otel_runs.instrument.active import current_run, current_step
     from otel_runs.instrument.declare import model, run, step
     from otel_runs.instrument.handles import record, skip
@@ -45,8 +45,8 @@ _HOMES: Final = {
     "RunsSpanExporter": "otel_runs.export.exporter",
     "carry": "otel_runs.instrument.propagate",
     "child_environment": "otel_runs.instrument.propagate",
-    "configure": "otel_runs.export.setup",
-    "configure_from_environment": "otel_runs.export.setup",
+    "configure": "otel_runs.export.configure",
+    "configure_from_environment": "otel_runs.export.configure",
     "current_run": "otel_runs.instrument.active",
     "current_step": "otel_runs.instrument.active",
     "model": "otel_runs.instrument.declare",

@@ -57,7 +57,7 @@ def main(db: str | None = None) -> None:
 def _record(url: URL) -> None:
     """Run the pipeline twice."""
     from otel_runs.demo import pipeline
-    from otel_runs.export.setup import configure
+    from otel_runs.export.configure import configure
     from otel_runs.store.engine import open_database
 
     # First, because the exporter would only log that it cannot.

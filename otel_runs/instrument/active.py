@@ -60,10 +60,10 @@ def _look_up(provider: TracerProvider) -> Tracer | None:
 
 
 def _provider_of_environment() -> TracerProvider | None:
-    """The provider after ``configure()``, if environment variables may ask for it; then setup.py decides."""
+    """The provider after ``configure()``, if environment variables may ask for it; then it decides."""
     if not os.environ.get(DB.env) and "otel_runs" not in os.environ.get("OTEL_TRACES_EXPORTER", ""):
         return None  # without importing the SDK, which takes 100 ms
-    from otel_runs.export.setup import configure_from_environment
+    from otel_runs.export.configure import configure_from_environment
 
     configure_from_environment()
     return get_tracer_provider()

@@ -49,7 +49,8 @@ def _join_run() -> None:
 
 
 def _set_up(orders: Orders) -> None:
-    from otel_runs.export.setup import Joinable, configure
+    from otel_runs.export.configure import configure
+    from otel_runs.export.setup import Joinable
     from otel_runs.instrument import script
     from otel_runs.instrument.rules import rules_from_targets
     from otel_runs.launch.libraries import LibrarySpansAreSteps, instrument_libraries

@@ -18,7 +18,7 @@ from opentelemetry.context import get_current
 from opentelemetry.trace import Span, StatusCode
 
 from otel_runs import attributes, settings
-from otel_runs.export.setup import configure
+from otel_runs.export.configure import configure
 from otel_runs.instrument.propagate import child_environment, from_environment
 from otel_runs.instrument.rules import rules_from_targets
 from otel_runs.launch.at_start import call_at_start

@@ -20,7 +20,7 @@ from opentelemetry import trace
 from opentelemetry.trace import format_span_id, format_trace_id
 
 import otel_runs
-import otel_runs.export.setup
+import otel_runs.export.configure
 import otel_runs.ingest.splitting
 import otel_runs.store.engine
 import otel_runs.store.migrations

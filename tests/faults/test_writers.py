@@ -18,7 +18,7 @@ START: Final = 90
 # fork need not be loaded ten times; each process sets up for itself.
 WRITERS: Final = """
 import json, os, sys, time
-import otel_runs.export.setup, otel_runs.ingest.splitting, otel_runs.store.engine, otel_runs.store.migrations
+import otel_runs.export.configure, otel_runs.ingest.splitting, otel_runs.store.engine, otel_runs.store.migrations
 from sqlalchemy import Engine, event
 
 said = []  # by SQLite, also where the transaction was then tried again
