@@ -26,8 +26,10 @@ from otel_runs import settings
 from otel_runs.errors import StoreError
 from otel_runs.ids import run_id_from_trace
 from otel_runs.ingest.batch import Batch, new_and_others
-from otel_runs.ingest.settlement import Loss, RaceError, Settlement
+from otel_runs.ingest.race import RaceError
+from otel_runs.ingest.settlement import Settlement
 from otel_runs.mapping.facts import Facts, facts_from_span
+from otel_runs.mapping.losses import Loss
 from otel_runs.spans.span import Span
 from otel_runs.store.engine import Database
 from otel_runs.store.writer import Writer
@@ -132,24 +134,24 @@ class Ingest:
 
     def _settle(self, facts: Sequence[Facts], known: frozenset[str], losses: Sequence[Loss]) -> set[str]:
         new, others = self._parted(facts, known, losses)
-        presumed = Settlement(new)
-        if new.traces:
-            presumed.presume_new(self._database.dialect.name)
+        settlement = Settlement(new)
+        presumed = settlement.presume_new(self._database.dialect.name) if new.traces else None
+        lost: set[str] = set()
         with self._turns, self._database.write() as connection:
             writer = Writer(connection)
             lock_seconds = _LOCK_SECONDS if losses else self._lock_seconds
             if lock_seconds is not None:
                 self._database.dialect.limit_waiting(connection, lock_seconds)
-            settlement = Settlement(others, known, _not_held(writer, losses))
             if others.traces or losses:
-                settlement.settle(writer)
-                settlement.write(writer)
-            if new.traces:
-                if not presumed.is_new(writer):
-                    presumed = Settlement(Batch.of(new.facts), known)
-                    presumed.settle(writer)
+                said = _not_held(writer, losses)
+                settled = Settlement(others, known, said).settle(writer)
+                settled.write(writer)
+                lost = settled.lost_of(said)
+            if presumed is not None:
+                if not settlement.is_new(writer):
+                    presumed = Settlement(Batch.of(new.facts), known).settle(writer)
                 presumed.write(writer)
-            return settlement.lost
+        return lost
 
 
 def _not_held(writer: Writer, losses: Sequence[Loss]) -> list[Loss]:

@@ -1,20 +1,24 @@
-"""One batch, settled against what is stored, and written inside one write transaction."""
+"""One batch, settled against what is stored."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
 
-from otel_runs.errors import StoreUnavailableError, StoreValueError
+from otel_runs.errors import StoreValueError
 from otel_runs.ids import run_id_from_trace
 from otel_runs.ingest.batch import Batch
-from otel_runs.ingest.declarations import declare_models, insert_models, mentions_of, save_environments
+from otel_runs.ingest.declarations import mentions_of
 from otel_runs.ingest.derivation import Derivation
 from otel_runs.ingest.election import elected
+from otel_runs.ingest.nesting import endless
+from otel_runs.ingest.race import insert_new_runs
+from otel_runs.ingest.settled import Settled
 from otel_runs.ingest.trace import TraceBatch
 from otel_runs.mapping.facts import Facts
+from otel_runs.mapping.losses import Loss
 from otel_runs.mapping.merge import merge_model_runs
 from otel_runs.mapping.runs import (
     RunState,
@@ -26,20 +30,7 @@ from otel_runs.mapping.runs import (
     with_stated,
 )
 from otel_runs.records import ModelRun, Run
-from otel_runs.store.bulk import Packed
 from otel_runs.store.writer import Link, NothingStored, Writer
-
-
-class RaceError(StoreUnavailableError):
-    """What looked new is not; the transaction must be run again.
-
-    Args:
-        traces: ids of traces that looked whole and new, and of which something may be stored.
-    """
-
-    def __init__(self, traces: Collection[str] = ()) -> None:
-        super().__init__("another writer stored a part of this batch at the same moment; try again")
-        self.traces = frozenset(traces)
 
 
 def _require_own(id_: str, stored: str, arrived: str) -> None:
@@ -49,18 +40,8 @@ def _require_own(id_: str, stored: str, arrived: str) -> None:
         raise StoreValueError(msg)
 
 
-class Loss(NamedTuple):
-    """Somebody's word that a run is lost. It holds while no later heartbeat and no end of the run is known."""
-
-    run_id: str
-    trace_id: str
-    """Of the run's row."""
-    heartbeat_at: int
-    """The last sign of life that is known to who says so."""
-
-
 class Settlement:
-    """The work of one transaction.
+    """Finds out what one batch makes of what is stored.
 
     Args:
         batch: of which nothing has been settled yet.
@@ -94,16 +75,16 @@ class Settlement:
         """Model runs of the batch as they are stored."""
         self._moves: dict[str, tuple[str, str]] = {}
         """Stored model run -> the run it was in, and the run it is in."""
-        self._rows: list[ModelRun] = []
-        """Model runs to write."""
-        self._packed: list[Packed] = []
-        """The same, ready to be written; empty: that is made as they are written."""
 
-    def settle(self, writer: Writer) -> None:
+    def settle(self, writer: Writer) -> Settled:
         """Read what is stored, and settle the batch against it.
 
         Args:
             writer: on a connection in a write transaction.
+
+        Raises:
+            RaceError: what looked new is not.
+            StoreValueError: a row of another trace has the id of one of these.
         """
         self._writer = writer
         self._lock()
@@ -115,27 +96,34 @@ class Settlement:
         for trace in self._traces:
             self._state_runs(trace)
         self._state_losses()
-        self._rows = self._changed_rows()
-        self._derive(self._rows)
+        rows = self._changed_rows()
+        self._derive(rows)
+        return Settled(
+            traces=self._traces,
+            known=self._known,
+            facts=self._facts,
+            mentions=self._mentions,
+            runs=self._runs,
+            stored_runs=self._stored,
+            dropped=self._dropped,
+            rows=rows,
+            stored_rows=self._stored_rows,
+            moves=self._moves,
+        )
 
-    def presume_new(self, dialect: str) -> None:
+    def presume_new(self, dialect: str) -> Settled:
         """Settle the batch, whole traces, before its transaction, as if nothing of them were stored.
 
         Args:
             dialect: the name of the database.
         """
         nothing = NothingStored(dialect)
-        self.settle(nothing)
-        self._packed = list(nothing.packed_model_runs(self._rows))
+        settled = self.settle(nothing)
+        return replace(settled, packed=list(nothing.packed_model_runs(settled.rows)))
 
     def is_new(self, writer: Writer) -> bool:
         """Whether nothing is stored of the runs that the batch names; where something is, it is locked."""
         return not writer.lock_runs(self._named)
-
-    @property
-    def lost(self) -> set[str]:
-        """The runs, of those that were said to be lost, that count as lost now."""
-        return {loss.run_id for loss in self._losses if loss.run_id in self._runs and self._runs[loss.run_id].is_lost}
 
     # Reading.
 
@@ -151,7 +139,7 @@ class Settlement:
             for trace in self._traces
             if trace.root_run not in self._stored and (not trace.is_whole or trace.trace_id in self._not_new)
         ]
-        self._insert(guards)
+        insert_new_runs(self._writer, guards, [t.trace_id for t in self._traces if t.root_run not in self._stored])
         self._guards = {state.run.id for state in guards}
         self._stored.update((state.run.id, state) for state in guards)
         self._runs = dict(self._stored)
@@ -257,9 +245,7 @@ class Settlement:
             self._see(trace, run_id)
         for run_id, around in trace.around.items():
             self._nest(run_id, around)
-        depths = self._depths() if trace.around else {}
-        circles = [run_id for run_id in trace.around if depths[run_id] >= len(self._runs)]
-        for run_id in circles:
+        for run_id in endless(trace.around, self._runs):
             self._nest(run_id, trace.home)  # forged: no run is in itself
             referred.add(trace.home)
         if trace.home == trace.root_run:
@@ -368,95 +354,3 @@ class Settlement:
         left.update(self._stored_rows[row.id].run_id for row in rows if row.id in self._stored_rows)
         others = left | {loss.run_id for loss in self._losses}
         self._runs.update(derivation.derive(self._traces, rows, self._moves, others))
-
-    # Writing. Runs first, then models: model runs refer to both.
-
-    def write(self, writer: Writer) -> None:
-        """Write what has changed.
-
-        Args:
-            writer: on a connection in a write transaction; that in which the batch was settled, if it was in one.
-
-        Raises:
-            RaceError: what looked new is not.
-        """
-        self._writer = writer
-        rows = self._rows
-        depths = self._depths()
-        ordered = sorted(self._runs.items(), key=lambda item: (depths[item[0]], item[0]))
-        new = [state for id_, state in ordered if id_ not in self._stored]
-        changed = [state for id_, state in ordered if self._stored.get(id_, state) != state]
-        self._insert(new)
-        self._look_again()
-        writer.save_runs(changed)
-        insert_models(writer, self._mentions)
-        for trace in self._known:
-            writer.replace_parents(trace.trace_id, trace.replaced_parents())
-        writer.move_model_runs({row: run_id for row, (_, run_id) in self._moves.items()})
-        new_rows = [row for row in rows if row.id not in self._stored_rows]
-        if new_rows:
-            writer.insert_model_runs(self._packed or writer.packed_model_runs(new_rows))
-        writer.save_model_runs([row for row in rows if row.id in self._stored_rows])
-        self._write_lost_steps(rows)
-        writer.insert_links([link for trace in self._traces for link in trace.new_links()])
-        writer.save_links([link for trace in self._traces for link in trace.changed_links()])
-        writer.delete_runs(self._dropped)
-        declare_models(writer, self._mentions)
-        save_environments(writer, self._facts)
-
-    def _write_lost_steps(self, rows: Sequence[ModelRun]) -> None:
-        """End the open model runs that went with their runs, and open those again that were ended so and did not.
-
-        Of rows that were written otherwise just now, too: that they end with their run is no fact of theirs.
-        """
-        lost = {id_: state for id_, state in self._runs.items() if state.ends_open_steps}
-        was_lost = {id_ for id_, state in self._stored.items() if state.ends_open_steps}
-        if not lost and not was_lost:
-            return
-        entered = {row.run_id for row in rows} | {run_id for _, run_id in self._moves.values()}
-        self._writer.lose_steps(
-            {
-                id_: state.run.completed_at or 0
-                for id_, state in lost.items()
-                if id_ in entered or self._stored.get(id_) != state
-            }
-        )
-        left = {after for before, after in self._moves.values() if before in was_lost}
-        self._writer.revive_steps((was_lost | left) - lost.keys())
-
-    def _depths(self) -> dict[str, int]:
-        """How many runs are around each run, for a row must stand before those that refer to it.
-
-        Around a run that is in a circle, or inside one that is, as many as there are.
-        """
-        depths: dict[str, int] = {}
-        for run_id in self._runs:
-            chain: dict[str, None] = {}
-            around: str | None = run_id
-            while around is not None and around in self._runs and around not in depths and around not in chain:
-                chain[around] = None
-                around = self._runs[around].run.parent_run_id
-            if around is not None and around in chain:
-                depths.update(dict.fromkeys(chain, len(self._runs)))
-                continue
-            depth = -1 if around is None or around not in depths else depths[around]
-            for each in reversed(chain):
-                depth = min(depth + 1, len(self._runs))
-                depths[each] = depth
-        return depths
-
-    def _insert(self, states: list[RunState]) -> None:
-        if states and self._writer.insert_runs(states) != len(states):
-            # Perhaps nobody was faster: of a trace that looked new nothing was read, nor the runs that it is in.
-            raise RaceError([trace.trace_id for trace in self._traces if trace.root_run not in self._stored])
-
-    def _look_again(self) -> None:
-        """Refuse what looked new if it is not.
-
-        Only now, behind the lock, is this sure: rows and links of a keyed run that came from another process stand
-        alone, without a row of the trace's root run.
-        """
-        new = [trace.trace_id for trace in self._traces if trace.root_run not in self._stored]
-        met = self._writer.traces_with_rows(new) if new else []
-        if met:
-            raise RaceError(met)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from otel_runs.errors import StoreError, StoreUnavailableError, StoreValueError
 from otel_runs.ingest import Ingest
-from otel_runs.ingest.settlement import RaceError
+from otel_runs.ingest.race import RaceError
 from otel_runs.spans.span import Span
 
 SECONDS: Final = 20.0

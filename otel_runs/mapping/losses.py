@@ -8,7 +8,7 @@ known when the run was declared lost; but the run did not end before it.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from otel_runs.records import ModelRun, Run
 from otel_runs.units import time_from_ns
@@ -20,6 +20,16 @@ REAPER: Final = "reaper"
 STEP_ERROR: Final = "Lost with its run: its process has ended or was not heard of again, and nobody saw its end."
 _ENDS_OF_PROCESSES: Final = ("exit:", "signal:")
 """How the stop reasons begin that say that a process ended."""
+
+
+class Loss(NamedTuple):
+    """Somebody's word that a run is lost. It holds while no later heartbeat and no end of the run is known."""
+
+    run_id: str
+    trace_id: str
+    """Of the run's row."""
+    heartbeat_at: int
+    """The last sign of life that is known to who says so."""
 
 
 def is_lost(run: Run) -> bool:

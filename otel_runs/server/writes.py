@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from otel_runs.errors import OtelRunsError, StoreError
-from otel_runs.ingest.settlement import RaceError
+from otel_runs.ingest.race import RaceError
 from otel_runs.receiver.intake import Store
 from otel_runs.receiver.request import Outcome, Request
 from otel_runs.receiver.storing import Result

@@ -16,7 +16,9 @@ from otel_runs.errors import StoreError, StoreUnavailableError
 from otel_runs.ids import run_id_from_key
 from otel_runs.ingest import TRIES, Ingest
 from otel_runs.ingest.batch import Batch
-from otel_runs.ingest.settlement import RaceError, Settlement
+from otel_runs.ingest.race import RaceError
+from otel_runs.ingest.settled import Settled
+from otel_runs.ingest.settlement import Settlement
 from otel_runs.mapping.facts import facts_from_span
 from otel_runs.spans.span import Resource, Span
 from otel_runs.store.dialects import Sqlite
@@ -85,9 +87,7 @@ def holding(database: Database, run: str) -> Iterator[Connection]:
 
 def settle(connection: Connection, spans: Sequence[Span]) -> None:
     writer = Writer(connection)
-    settlement = Settlement(Batch.of([facts_from_span(each) for each in spans]))
-    settlement.settle(writer)
-    settlement.write(writer)
+    Settlement(Batch.of([facts_from_span(each) for each in spans])).settle(writer).write(writer)
 
 
 def test_writers_of_one_trace_wait_for_each_other_at_its_root_run(postgres: tuple[Database, Database]) -> None:
@@ -236,9 +236,9 @@ def test_new_traces_are_settled_before_the_transaction_beside_one_that_has_begun
     settled: list[set[str]] = []
     settle_now = Settlement.settle
 
-    def noted(self: Settlement, writer: Writer) -> None:
+    def noted(self: Settlement, writer: Writer) -> Settled:
         settled.append({trace.trace_id for trace in self._traces})
-        settle_now(self, writer)
+        return settle_now(self, writer)
 
     save(database, [span(1, 0)])
     monkeypatch.setattr(Settlement, "settle", noted)

@@ -10,7 +10,7 @@ from otel_runs import attributes as key
 from otel_runs.errors import MappingError, StoreAccessError, StoreError, StoreUnavailableError
 from otel_runs.ids import row_id_from_span
 from otel_runs.ingest import TRIES, Ingest, Loss
-from otel_runs.ingest.settlement import RaceError
+from otel_runs.ingest.race import RaceError
 from otel_runs.ingest.splitting import _MOST_FAILURES, RefusedSpan, UnfinishedError, save_splitting
 from otel_runs.mapping.facts import Facts
 from otel_runs.spans.span import Resource, Span
