@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -48,6 +48,16 @@ _LAST_SPILL_PATIENCE: Final = 2.0
 """As above, at the end of the process."""
 SCHEDULE_DELAY: Final = 0.2
 """Seconds that a span waits, at most, for company: started ones are to be in the tables within half a second."""
+
+
+class Guard(Protocol):
+    """Who sees to it that a process which is ended does not lose what it has in hand."""
+
+    def hold(self, holder: object) -> None:
+        """From now on the holder has something to lose."""
+
+    def release(self, holder: object) -> None:
+        """From now on it has nothing to lose."""
 
 
 class RunsSpanProcessor(SpanProcessor):
@@ -81,6 +91,8 @@ class RunsSpanProcessor(SpanProcessor):
         self._max_batch_size = max_batch_size
         self._schedule_delay = schedule_delay
         self._is_child = is_worker()
+        self.guard: Guard | None = None
+        """Told, in a worker, when there is something to lose, and when there is nothing any more."""
         self._closed = False
         self._start_empty()
         self._ensure_worker()
@@ -118,8 +130,7 @@ class RunsSpanProcessor(SpanProcessor):
             if self._worker is None:  # in a forked child
                 self._ensure_worker()
         if self._is_child:
-            # To know the outermost one when it ends.
-            self._open_spans.add(span.get_span_context().span_id)
+            self._open_in_child(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue a span if the exporter takes it; wait for the write only where a child might be gone right after."""
@@ -129,6 +140,7 @@ class RunsSpanProcessor(SpanProcessor):
         if self._is_child:
             self._open_spans.discard(context.span_id)
         if not (self._takes_unsampled or context.trace_flags.sampled):
+            self._release_if_idle()
             return
         if self._live is not None:
             self._live.remove(context.span_id)
@@ -139,6 +151,7 @@ class RunsSpanProcessor(SpanProcessor):
         self._enqueue(span)
         if self._is_child:
             self._flush_after_outermost(span)
+            self._release_if_idle()
 
     def _enqueue(self, span: ReadableSpan) -> None:
         if len(self._queue) >= self._max_queue_size:
@@ -215,12 +228,22 @@ class RunsSpanProcessor(SpanProcessor):
         self._wake.set()
         self._stirred.set()
 
+    def _open_in_child(self, span: Span) -> None:
+        """Remember the span, to know the outermost one when it ends."""
+        if self.guard is not None and not self._open_spans and not self._closed:
+            self.guard.hold(self)
+        self._open_spans.add(span.get_span_context().span_id)
+
     def _flush_after_outermost(self, span: ReadableSpan) -> None:
         if span.parent is not None and span.parent.span_id in self._open_spans:
             return
         if not self._is_stalled:
             # A backend that hangs is waited for once, not after every task.
             self._is_stalled = not self.force_flush()
+
+    def _release_if_idle(self) -> None:
+        if self._is_child and self.guard is not None and not (self._open_spans or self._is_stalled):
+            self.guard.release(self)
 
     def _make_room(self) -> None:
         """Spool some of the oldest spans, in a millisecond or so; where nothing can be spooled, drop the oldest."""

@@ -48,6 +48,8 @@ class Setup:
         self.open_spans = OpenSpans()
         self.signals = SignalWatch(self.open_spans, self._export_at_signal)
         self._processors = processors
+        for processor in processors:
+            processor.guard = self.signals
         self._also_flushed: tuple[SpanProcessor, ...] = ()
         self._joined: list[tuple[Joinable, LifecycleProcessor]] = []
         self._is_shut_down = False

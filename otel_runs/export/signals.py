@@ -8,6 +8,10 @@ A signal that comes between Python's last look for one and a system call does no
 slept to its end. It is so for every handler in Python. The first signal may meet such a moment, rarely, and is then
 heard after the call; the way out, ``signal.set_wakeup_fd``, belongs to the program (trio warns where it is taken).
 
+A worker (of a pool, or any forked process) that waits for work waits in such a call, right after its result has reached
+those who may end it by SIGTERM and then wait for its death: ``multiprocessing.Pool`` does so, without a bound. So there
+signals are watched only while a span is open, or has not been exported.
+
 Handlers of others are left alone, those set earlier and those set later; ``instrument/interrupts.py`` knows their
 exceptions. An ignored signal (nohup) stays ignored.
 """
@@ -27,7 +31,9 @@ from types import FrameType
 from typing import Final
 
 from otel_runs import attributes, settings
+from otel_runs.children import call_in_child
 from otel_runs.export.open_spans import OpenSpans
+from otel_runs.export.workers import is_worker
 from otel_runs.instrument.endings import interrupted_by
 
 logger = logging.getLogger(__name__)
@@ -61,6 +67,9 @@ class SignalWatch:
         self._open_spans = open_spans
         self._export = export
         self._timeout = 0.0
+        self._is_worker = False
+        self._holders: set[object] = set()
+        """Who has something to lose, in a worker."""
         self._is_closing = False
         self._is_over = False
         self._pending: int | None = None
@@ -74,13 +83,38 @@ class SignalWatch:
         self._call: object = None
         """What the main thread has not heard yet."""
         self._calls_end = 0.0
+        call_in_child(self, SignalWatch._become_child)
 
     def start(self) -> None:
         """Watch the signals that would end this process by default, and are not waited for by its own code.
 
         Only in the main thread: Python has it that way. Elsewhere nothing happens, and the signals do what they did.
+        In a worker, only from now on while somebody has something to lose.
         """
         self._timeout = _signal_timeout()
+        self._is_worker = is_worker()
+        if not self._is_worker:
+            self._watch()
+
+    def hold(self, holder: object) -> None:
+        """Watch the signals of a worker: who says so has something to lose."""
+        is_first = not self._holders
+        self._holders.add(holder)
+        if is_first and not self._is_over:
+            self._watch()
+
+    def release(self, holder: object) -> None:
+        """Let the signals of a worker do what they did, if nobody else has something to lose."""
+        self._holders.discard(holder)
+        if not self._holders:
+            self._let_go()
+
+    def _become_child(self) -> None:
+        self._is_worker = True
+        self._holders = set()
+        self._let_go()
+
+    def _watch(self) -> None:
         if threading.current_thread() is not threading.main_thread() or self._timeout == 0:
             return
         # A process that blocks a signal waits for it itself, as ``otel-runs exec`` does.
@@ -103,12 +137,15 @@ class SignalWatch:
         """Give the signals back their default, and die of the one that came since ``start_closing``."""
         self._is_over = True
         _keep_exit_code_of_ctrl_c()
+        self._let_go()
+        if self._pending is not None:
+            os.kill(os.getpid(), self._pending)
+
+    def _let_go(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in _ending_signals():
                 if signal.getsignal(number) == self._handle:
                     signal.signal(number, signal.SIG_DFL)
-        if self._pending is not None:
-            os.kill(os.getpid(), self._pending)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._is_closing:

@@ -14,8 +14,9 @@ from otel_runs.store.engine import open_database
 from tests.databases import one_of_each_kind
 from tests.export.signalled import CANCELLED, HEAD, NIGHTLY, killed, started, steps, the_run
 from tests.programs import TIMEOUT, Programs, otel_runs_command
+from tests.systems import needs_signals
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no signals")
+pytestmark = needs_signals
 
 
 @one_of_each_kind
@@ -132,6 +133,49 @@ otel_runs.configure(url)
     assert (done.returncode, done.stdout, done.stderr) == (0, "-15\n", "")
     assert the_run(programs)[0] == "completed"
     assert steps(programs) == {"of the child": CANCELLED, "of the parent": ("success", "completed")}
+
+
+@pytest.mark.parametrize("method", ["os.fork()", "fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("sampler", ["always_on", "always_off"])
+def test_a_worker_watches_signals_only_while_it_has_something_to_lose(
+    programs: Programs, method: str, sampler: str
+) -> None:
+    """A pool ends workers that wait for work, and then waits for them: a handler may not be heard there."""
+    workers = """
+def is_watched():
+    return signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+def work():
+    said = [is_watched()]
+    for _ in range(2):
+        with step("outer"):
+            said.append(is_watched())
+            with tracer.start_as_current_span("inner"): pass
+            said.append(is_watched())
+        said.append(is_watched())
+    print(*said, flush=True)
+otel_runs.configure("runs.db", otlp_endpoint="http://127.0.0.1:9")
+"""
+    body = """
+if __name__ == "__main__":
+    assert is_watched()
+    if method == "os.fork()":
+        if os.fork() == 0:
+            work()
+            os._exit(0)
+        os.wait()
+    else:
+        process = multiprocessing.get_context(method).Process(target=work)
+        process.start(); process.join()
+    assert is_watched()
+"""
+
+    done = programs.python(
+        HEAD + workers + f"method = {method!r}\n" + body,
+        environ={"OTEL_TRACES_SAMPLER": sampler, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"},
+    )
+
+    assert (done.returncode, done.stdout) == (0, "False True True False True True False\n"), done.stderr
+    assert programs.rows("SELECT count(*) FROM model_runs") == [(2,)]
 
 
 def test_below_exec_the_program_ends_its_steps_and_exec_the_run(programs: Programs) -> None:
