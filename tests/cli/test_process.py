@@ -93,18 +93,23 @@ def test_terminal_of_the_posix_locale_is_no_error(rows: Rows) -> None:
     assert "gr??e ?" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", ["tail", "tail --json", "show", "--help"])
-def test_output_that_has_no_place_is_told_without_a_traceback(rows: Rows, arguments: str) -> None:
-    rows.run(1)
+def _run_into(output: str, arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a shell that makes its output something that takes nothing."""
     command = " ".join(f"'{word}'" for word in OTEL_RUNS)
-    full = subprocess.run(
-        ["sh", "-c", f"{command} {arguments} > /dev/full"],
+    return subprocess.run(
+        ["sh", "-c", f"{command} {arguments} {output}"],
         env=_environment(OTEL_RUNS_DB=os.environ["OTEL_RUNS_DB"]),
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
         check=False,
     )
+
+
+@pytest.mark.parametrize("arguments", ["tail", "tail --json", "show", "--help"])
+def test_output_that_has_no_place_is_told_without_a_traceback(rows: Rows, arguments: str) -> None:
+    rows.run(1)
+    full = _run_into("> /dev/full", arguments)
     assert (full.returncode, len(full.stderr.splitlines())) == (1, 1)
     assert "No space left on device" in full.stderr
 
@@ -112,15 +117,7 @@ def test_output_that_has_no_place_is_told_without_a_traceback(rows: Rows, argume
 @pytest.mark.parametrize("arguments", ["tail", "tail --json"])
 def test_closed_output_is_no_error(rows: Rows, arguments: str) -> None:
     rows.run(1)
-    command = " ".join(f"'{word}'" for word in OTEL_RUNS)
-    closed = subprocess.run(
-        ["sh", "-c", f"{command} {arguments} >&-"],
-        env=_environment(OTEL_RUNS_DB=os.environ["OTEL_RUNS_DB"]),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+    closed = _run_into(">&-", arguments)
     assert (closed.returncode, closed.stderr) == (0, "")
 
 

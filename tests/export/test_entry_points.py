@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -79,24 +80,24 @@ def test_entry_points_are_found_by_our_name(group: str, expected: type) -> None:
     assert found.load() is expected
 
 
-def opentelemetry_instrument() -> str:
-    return str(Path(sys.executable).with_name("opentelemetry-instrument"))
+def instrumented(programs: Programs, program: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a program below ``opentelemetry-instrument``, which has metrics and logs of its own by default."""
+    return programs.run(
+        [str(Path(sys.executable).with_name("opentelemetry-instrument")), sys.executable, str(programs.write(program))],
+        environ={"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none", "OTEL_RUNS_DB": "runs.db", **environ},
+    )
 
 
 def test_opentelemetry_instrument_stores_a_plain_pipeline_and_sends_it_to_a_collector(
     programs: Programs, collector: Collector
 ) -> None:
-    done = programs.run(
-        [opentelemetry_instrument(), sys.executable, str(programs.write(PIPELINE))],
-        environ={
-            "OTEL_TRACES_EXPORTER": "otel_runs,otlp",
-            "OTEL_METRICS_EXPORTER": "none",
-            "OTEL_LOGS_EXPORTER": "none",
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
-            "OTEL_RUNS_DB": "runs.db",
-            "OTEL_PYTHON_ID_GENERATOR": "otel_runs",
-        },
+    done = instrumented(
+        programs,
+        PIPELINE,
+        OTEL_TRACES_EXPORTER="otel_runs,otlp",
+        OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
+        OTEL_PYTHON_ID_GENERATOR="otel_runs",
     )
 
     assert done.returncode == 0
@@ -116,16 +117,7 @@ def test_configure_below_opentelemetry_instrument_has_live_rows_and_loses_no_bur
                 with otel_runs.step("load"): pass
         """
 
-    done = programs.run(
-        [opentelemetry_instrument(), sys.executable, str(programs.write(program))],
-        environ={
-            "OTEL_TRACES_EXPORTER": "otel_runs",
-            "OTEL_METRICS_EXPORTER": "none",
-            "OTEL_LOGS_EXPORTER": "none",
-            "OTEL_RUNS_DB": "runs.db",
-            "OTEL_TRACES_SAMPLER": "always_off",
-        },
-    )
+    done = instrumented(programs, program, OTEL_TRACES_EXPORTER="otel_runs", OTEL_TRACES_SAMPLER="always_off")
 
     assert (done.returncode, done.stdout) == (0, "[('nightly', 'running')]\n")
     assert programs.rows("SELECT name, status, steps FROM runs") == [("nightly", "completed", 5_100)]
@@ -148,10 +140,7 @@ def test_declarative_configuration_finds_exporter_and_id_generator(programs: Pro
         "otel.yaml",
     )
 
-    done = programs.run(
-        [opentelemetry_instrument(), sys.executable, str(programs.write(PIPELINE))],
-        environ={"OTEL_CONFIG_FILE": "otel.yaml"},
-    )
+    done = instrumented(programs, PIPELINE, OTEL_CONFIG_FILE="otel.yaml", OTEL_RUNS_DB="elsewhere.db")
 
     assert done.returncode == 0, done.stderr
     assert programs.rows("SELECT name, status, steps FROM runs") == [("nightly", "completed", 1)]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 
 from otel_runs.export.id_generator import TimeOrderedIdGenerator
 from otel_runs.ids import is_span_id, is_trace_id
+from tests.systems import needs_fork
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ for _ in range(3):
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@needs_fork
 def test_forked_children_do_not_repeat_each_others_ids() -> None:
     # In a process of its own: what other tests have left in this one (providers, pools) runs in its children, too.
     ended = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=60, check=True)

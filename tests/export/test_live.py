@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -24,11 +23,11 @@ from otel_runs.process import process_identity
 from otel_runs.spans.span import Span
 from otel_runs.store.engine import Database
 from tests.programs import Programs
+from tests.systems import needs_fork
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("_counters_at_zero")
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 HEAD = """
 import os, sys, time

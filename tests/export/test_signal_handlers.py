@@ -8,8 +8,9 @@ import pytest
 
 from tests.export.signalled import CANCELLED, HEAD, NIGHTLY, killed, steps, the_run
 from tests.programs import Programs
+from tests.systems import needs_signals
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no signals")
+pytestmark = needs_signals
 
 
 @pytest.mark.parametrize(

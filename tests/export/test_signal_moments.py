@@ -13,8 +13,9 @@ import pytest
 from otel_runs.store.engine import open_database
 from tests.export.signalled import CANCELLED, HEAD, NIGHTLY, killed, started, the_run
 from tests.programs import TIMEOUT, Programs
+from tests.systems import needs_signals
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no signals")
+pytestmark = needs_signals
 
 
 @pytest.mark.parametrize(

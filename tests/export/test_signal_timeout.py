@@ -6,12 +6,11 @@ import signal
 import sys
 import time
 
-import pytest
-
 from tests.export.signalled import CANCELLED, HEAD, NIGHTLY, await_line, killed, started, the_run
 from tests.programs import TIMEOUT, Programs
+from tests.systems import needs_signals
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no signals")
+pytestmark = needs_signals
 
 
 def test_a_database_that_never_answers_delays_the_death_by_the_timeout_only(

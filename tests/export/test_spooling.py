@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from tests.programs import Programs, otel_runs_command
 from tests.servers.ports import free_port
 from tests.servers.postgres import PostgresServer
 from tests.stored_names import names_in
+from tests.systems import needs_fork
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("_counters_at_zero", "_in_a_project_of_its_own")
@@ -143,7 +143,7 @@ def test_a_postgres_that_is_stopped_and_started_again_misses_nothing(own_postgre
     assert names_in(own_postgres.url) == sorted(["before", "after", *(f"during {number}" for number in range(20))])
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@needs_fork
 def test_a_forked_child_does_not_try_a_database_that_its_parent_knows_to_be_away(programs: Programs) -> None:
     """It would try for ten seconds, as would each process of a pool that has one for each task."""
     done = programs.python(

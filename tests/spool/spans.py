@@ -32,3 +32,11 @@ def some_spans(count: int, *, seed: int = 1) -> list[Span]:
         )
         for number in range(count)
     ]
+
+
+def unwritable(name: object, *, seed: int) -> Span:
+    return some_spans(1, seed=seed)[0]._replace(name=name)  # type: ignore[arg-type]  # what a span should not hold
+
+
+def id_of(span: Span) -> str:
+    return span.span_id

@@ -16,6 +16,7 @@ from otel_runs.spool.replay import Save
 from otel_runs.spool.spool import Quarantined, Spool
 from tests.spool.spans import some_spans
 from tests.spool.stored import Stored
+from tests.systems import needs_fork
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("_counters_at_zero")
@@ -68,7 +69,7 @@ def test_a_process_that_can_start_no_thread_any_more_replays_when_it_closes(
     assert stored == some_spans(2)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@needs_fork
 def test_a_forked_child_brings_home_what_is_its_own_though_its_parent_waits(tmp_path: Path) -> None:
     parent = os.getpid()
     stored = Stored()
