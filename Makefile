@@ -36,8 +36,10 @@ test-sqlalchemy-2.0: .venv-sqlalchemy-2.0/installed ## Run the tests on the newe
 	.venv-sqlalchemy-2.0/bin/python -m pytest -n $(WORKERS) $(OLDER) $(ARGS)
 
 # Older versions warn about newer Python. tests/project and tests/typing look at the source, which is the same; what is
-# between the processes of tests/collector is OTLP, and what happens to those of tests/faults no version changes.
-OLDER := -W default --ignore=tests/project --ignore=tests/typing --ignore=tests/collector --ignore=tests/faults
+# between the processes of tests/collector is OTLP, and what happens to those of tests/faults no version changes, nor to a
+# server that is killed or overrun.
+OLDER := -W default --ignore=tests/project --ignore=tests/typing --ignore=tests/collector --ignore=tests/faults \
+    --ignore=tests/server/test_kill.py --ignore=tests/server/test_load.py
 
 cover: .venv/installed ## Run the tests and show the lines that none of them reaches
 	.venv/bin/python -m coverage erase
