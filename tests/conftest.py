@@ -38,9 +38,11 @@ def pytest_configure() -> None:
     Not in each program before it begins (``preexec_fn``): that forks this process, in which gRPC may have threads, and
     what gRPC then complains of ("epoll_wait error: Bad file descriptor") is in the program's stderr.
     """
-    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, usual)
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -127,10 +127,15 @@ SET_UPS = {
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each of them finds: children of one program, which has imported for all and set up nothing."""
+    """What each of them finds: children of one program, which has imported for all and set up nothing.
+
+    They are to be taken for programs, not for workers, which watch signals while a span is open.
+    """
     done = Programs(tmp_path_factory.mktemp("watched")).python(
         HEAD
         + f"""
+from otel_runs.export import processor, signals
+processor.is_worker = signals.is_worker = lambda: False
 for name, (code, environ, _) in {SET_UPS!r}.items():
     pid = os.fork()
     if pid == 0:
