@@ -19,6 +19,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from typing import Any, Final, Protocol
+from weakref import WeakValueDictionary
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -113,7 +114,8 @@ class RunsSpanProcessor(SpanProcessor):
         self._worker: threading.Thread | None = None
         self._error: Exception | None = None
         self._is_stalled = False
-        self._open_spans: set[int] = set()
+        self._open_spans: WeakValueDictionary[int, Span] = WeakValueDictionary()
+        """In a worker, by span id. Weak: what its maker has let go of, without ending it, is nothing to wait for."""
         self._log = QueueLog()
 
     @property
@@ -138,7 +140,7 @@ class RunsSpanProcessor(SpanProcessor):
         if context is None:
             return
         if self._is_child:
-            self._open_spans.discard(context.span_id)
+            self._open_spans.pop(context.span_id, None)
         if not (self._takes_unsampled or context.trace_flags.sampled):
             self._release_if_idle()
             return
@@ -230,9 +232,9 @@ class RunsSpanProcessor(SpanProcessor):
 
     def _open_in_child(self, span: Span) -> None:
         """Remember the span, to know the outermost one when it ends."""
-        if self.guard is not None and not self._open_spans and not self._closed:
+        if self.guard is not None and not self._closed:
             self.guard.hold(self)
-        self._open_spans.add(span.get_span_context().span_id)
+        self._open_spans[span.get_span_context().span_id] = span
 
     def _flush_after_outermost(self, span: ReadableSpan) -> None:
         if span.parent is not None and span.parent.span_id in self._open_spans:

@@ -67,9 +67,10 @@ class SignalWatch:
         self._open_spans = open_spans
         self._export = export
         self._timeout = 0.0
-        self._is_worker = False
+        """Of this process's end by a signal, in seconds; 0: none is watched."""
         self._holders: set[object] = set()
         """Who has something to lose, in a worker."""
+        self._is_watching = False
         self._is_closing = False
         self._is_over = False
         self._pending: int | None = None
@@ -91,32 +92,35 @@ class SignalWatch:
         Only in the main thread: Python has it that way. Elsewhere nothing happens, and the signals do what they did.
         In a worker, only from now on while somebody has something to lose.
         """
-        self._timeout = _signal_timeout()
-        self._is_worker = is_worker()
-        if not self._is_worker:
-            self._watch()
+        if _is_main_thread():
+            self._timeout = _signal_timeout()
+            if not is_worker():
+                self._watch()
 
     def hold(self, holder: object) -> None:
-        """Watch the signals of a worker: who says so has something to lose."""
-        is_first = not self._holders
+        """Watch the signals of a worker: who says so has something to lose.
+
+        Said of each span: another thread, which cannot watch them, may have been the first.
+        """
         self._holders.add(holder)
-        if is_first and not self._is_over:
+        if not (self._is_watching or self._is_over):
             self._watch()
 
     def release(self, holder: object) -> None:
         """Let the signals of a worker do what they did, if nobody else has something to lose."""
         self._holders.discard(holder)
-        if not self._holders:
+        # What a signal has ended may still be on its way, and the main thread is called by the same signal meanwhile.
+        if not self._holders and self._pid != os.getpid():
             self._let_go()
 
     def _become_child(self) -> None:
-        self._is_worker = True
         self._holders = set()
         self._let_go()
 
     def _watch(self) -> None:
-        if threading.current_thread() is not threading.main_thread() or self._timeout == 0:
+        if self._timeout == 0 or not _is_main_thread():
             return
+        self._is_watching = True
         # A process that blocks a signal waits for it itself, as ``otel-runs exec`` does.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if hasattr(signal, "pthread_sigmask") else set()
         for number in _ending_signals():
@@ -142,7 +146,8 @@ class SignalWatch:
             os.kill(os.getpid(), self._pending)
 
     def _let_go(self) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if self._is_watching and _is_main_thread():
+            self._is_watching = False
             for number in _ending_signals():
                 if signal.getsignal(number) == self._handle:
                     signal.signal(number, signal.SIG_DFL)
@@ -239,6 +244,10 @@ def _keep_exit_code_of_ctrl_c() -> None:
     if getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1"):
         with contextlib.suppress(KeyboardInterrupt):
             exec("raise KeyboardInterrupt")  # noqa: S102  a text of ours
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _signal_timeout() -> float:

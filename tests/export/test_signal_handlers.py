@@ -118,7 +118,7 @@ SET_UPS = {
     "environment": ("with run('nightly'): pass", {"OTEL_RUNS_DB": "runs.db"}, True),
     "nobody asks": ("with run('nightly'): pass", {}, False),
     "timeout 0": ("otel_runs.configure(url)", {"OTEL_RUNS_SIGNAL_TIMEOUT": "0"}, False),
-    "shut down": ("otel_runs.configure(url).shutdown()", {}, False),
+    "shut down": ("otel_runs.configure(url).shutdown(); logging.disable()", {}, False),
     "exporter": ("otel_runs.RunsSpanExporter(url)", {}, False),
     "thread": ("t = threading.Thread(target=otel_runs.configure, args=(url,)); t.start(); t.join()", {}, False),
     "blocked": ("signal.pthread_sigmask(signal.SIG_BLOCK, [15]); otel_runs.configure(url)", {}, False),
@@ -129,19 +129,18 @@ SET_UPS = {
 def watched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What each of them finds: children of one program, which has imported for all and set up nothing.
 
-    They are to be taken for programs, not for workers, which watch signals while a span is open.
+    In a run: children are workers, which watch signals only there.
     """
     done = Programs(tmp_path_factory.mktemp("watched")).python(
         HEAD
         + f"""
-from otel_runs.export import processor, signals
-processor.is_worker = signals.is_worker = lambda: False
 for name, (code, environ, _) in {SET_UPS!r}.items():
     pid = os.fork()
     if pid == 0:
         os.environ.update(environ)
         exec(code)
-        print(name, signal.getsignal(15) is not signal.SIG_DFL, signal.getsignal(2).__name__, sep=": ")
+        with run("asked"):
+            print(name, signal.getsignal(15) is not signal.SIG_DFL, signal.getsignal(2).__name__, sep=": ")
         sys.exit()
     assert os.waitpid(pid, 0)[1] == 0, name
 """

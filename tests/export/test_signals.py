@@ -135,8 +135,10 @@ otel_runs.configure(url)
     assert steps(programs) == {"of the child": CANCELLED, "of the parent": ("success", "completed")}
 
 
-@pytest.mark.parametrize("method", ["os.fork()", "fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("sampler", ["always_on", "always_off"])
+@pytest.mark.parametrize(
+    ("method", "sampler"),
+    [("os.fork()", "always_on"), ("fork", "always_off"), ("spawn", "always_on"), ("forkserver", "always_off")],
+)
 def test_a_worker_watches_signals_only_while_it_has_something_to_lose(
     programs: Programs, method: str, sampler: str
 ) -> None:
@@ -176,6 +178,40 @@ if __name__ == "__main__":
 
     assert (done.returncode, done.stdout) == (0, "False True True False True True False\n"), done.stderr
     assert programs.rows("SELECT count(*) FROM model_runs") == [(2,)]
+
+
+def test_a_worker_watches_for_its_main_thread_whatever_others_do_and_for_no_span_that_was_let_go_of(
+    programs: Programs,
+) -> None:
+    done = programs.python(
+        HEAD
+        + """
+import gc
+otel_runs.configure(url)
+def is_watched():
+    return signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+opened, seen = threading.Event(), threading.Event()
+def other():
+    with step("of another thread"):
+        opened.set()
+        seen.wait()
+if os.fork() == 0:
+    thread = threading.Thread(target=other)
+    thread.start(); opened.wait()
+    with step("first"):
+        print(is_watched())
+    seen.set(); thread.join()
+    tracer.start_span("never ended")
+    with step("second"): pass
+    gc.collect()  # it refers to itself
+    with step("third"): pass
+    print(is_watched(), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\nFalse\n", "")
 
 
 def test_below_exec_the_program_ends_its_steps_and_exec_the_run(programs: Programs) -> None:
