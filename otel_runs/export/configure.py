@@ -16,6 +16,7 @@ from otel_runs.export.destinations import OUR_NAME, exporter_names
 from otel_runs.export.joining import set_up, set_up_again
 from otel_runs.export.setup import Joinable, Setup
 from otel_runs.export.wanted import Wanted, complain_about_changes
+from otel_runs.instrument.decorate import end_generators_first
 from otel_runs.settings import is_strict
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ def configure(
             _setup = set_up(wanted) if _setup is None else set_up_again(_setup, wanted)
             _setup.signals.start()
             atexit.register(_setup.shutdown)
+            end_generators_first()
         else:
             complain_about_changes(_setup.wanted, wanted)
         return _setup

@@ -15,6 +15,8 @@ from functools import partial, wraps
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from opentelemetry.trace import get_tracer_provider
+
 from otel_runs.errors import InstrumentError
 from otel_runs.instrument.endings import UNFINISHED, Ending, Skip
 from otel_runs.instrument.measure import count_rows
@@ -182,10 +184,8 @@ class _Opened:
         self.declared = declared
         self.handle: Handle = declared.start()
         self.yielded = 0
-        if not _open_generators:
-            # Now, when the provider is set up: what is registered last is called first, and its exporter ends there.
-            atexit.unregister(_end_open_generators)
-            atexit.register(_end_open_generators)
+        if _ended_before is not get_tracer_provider():
+            end_generators_first()
         _open_generators.add(self.handle)
 
     def __enter__(self) -> None:
@@ -213,6 +213,17 @@ class _Opened:
 
 
 _open_generators: Final[set[Handle]] = set()
+_ended_before: object = None
+"""The tracer provider at whose end, at the exit, all generators have been ended."""
+
+
+def end_generators_first() -> None:
+    """At the exit, end what generators have open before what is registered already ends: the way to the database."""
+    # Once a set-up, not once a generator: before Python 3.14 atexit keeps the place of what is unregistered, for ever.
+    global _ended_before  # noqa: PLW0603  a process has one tracer provider
+    _ended_before = get_tracer_provider()
+    atexit.unregister(_end_open_generators)
+    atexit.register(_end_open_generators)
 
 
 def _end_open_generators() -> None:

@@ -37,12 +37,14 @@ def test_spans_are_stored_at_the_end(programs: Programs, ending: str, code: int)
     assert names_in(programs.database) == (["a", "late"] if "late" in ending else ["a"])
 
 
-@pytest.mark.parametrize("first", ["configure", "step", "OTEL_RUNS_DB"])
+@pytest.mark.parametrize("first", ["configure", "step", "generator", "OTEL_RUNS_DB"])
 def test_a_generator_that_is_still_held_at_the_exit_is_stored_as_unfinished(programs: Programs, first: str) -> None:
     configured = 'otel_runs.configure("runs.db")'
     done = programs.python(
         f"""
 import otel_runs
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 {configured if first == "configure" else ""}
 
 @otel_runs.step(rows_out="len")
@@ -50,7 +52,10 @@ def items():
     yield 1
     yield 2
 
-{configured if first == "step" else ""}
+if {first == "generator"}:
+    trace.set_tracer_provider(TracerProvider())
+    list(items())
+{configured if first in ("step", "generator") else ""}
 with otel_runs.run("main"):
     held = items()
     next(held)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+import atexit
+from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -153,3 +154,17 @@ def test_async_generator_that_is_closed_runs_its_clean_up_inside(spans: Any) -> 
     asyncio.run(main())
     assert seen != [None]
     assert spans.attributes("items")["otel_runs.stop_reason"] == "closed"
+
+
+def test_generators_leave_nothing_to_do_at_the_exit_for_each_of_them(spans: Any) -> None:
+    @step
+    def items() -> Iterator[int]:
+        yield 1
+
+    list(items())
+    before = atexit._ncallbacks()  # type: ignore[attr-defined]  # atexit has no public number of what it keeps
+    for _ in range(20):
+        list(items())
+
+    assert len(spans.names()) == 21
+    assert atexit._ncallbacks() == before  # type: ignore[attr-defined]  # as above
