@@ -44,16 +44,14 @@ def decorate(declared: Declaration[Any], function: Any) -> Any:
     if known is not None and known.by_rule and known.wrapper is function:
         function = inspect.unwrap(function, stop=lambda inner: inner is not function)
     own = declared.for_function(function)
-    wrapper = _wrapper(own, function)
-    if not isinstance(function, (FunctionType, MethodType, BuiltinFunctionType)):
+    if isinstance(function, (FunctionType, MethodType, BuiltinFunctionType)):
+        own.wrapper = _wrapper(own, function)
+        setattr(own.wrapper, DECLARED, own)
+    else:
         from otel_runs.instrument.objects import Recorded
 
-        wrapper = Recorded(function, wrapper, own)
-        own.wrapper = wrapper
-        return wrapper
-    own.wrapper = wrapper
-    setattr(wrapper, DECLARED, own)
-    return wrapper
+        own.wrapper = Recorded(function, partial(_wrapper, own), own)
+    return own.wrapper
 
 
 def _wrapper(declared: Declaration[Any], function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -122,6 +123,27 @@ def test_an_object_that_can_be_called_keeps_what_it_has(spans: Any) -> None:
     assert Tables.load.cache_info().hits == 1
     names = [name.rpartition("<locals>.")[2] for name in spans.names()]
     assert names == ["loaded", "loaded", "Reader", "Reader", "Tables.load", "Tables.load"]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_an_object_that_can_be_called_can_be_copied_and_its_copy_is_recorded(
+    spans: Any, copied: Callable[[Any], Any]
+) -> None:
+    class Reader:
+        calls = 0
+
+        def __call__(self) -> int:
+            self.calls += 1
+            return self.calls
+
+    cached = step(functools.cache(len))
+    read = step(Reader())
+    read()
+    twice = copied(read)
+
+    assert copied(cached) is cached
+    assert [twice(), twice(), read(), read.calls] == [2, 3, 2, 2]
+    assert spans.names() == ["Reader"] * 4
 
 
 def test_an_object_that_can_be_called_is_of_the_kind_of_its_method(spans: Any) -> None:
