@@ -138,19 +138,30 @@ class LiveSpans:
             # As at the end: what is not sampled is for those that take all.
             if sdk.end_time is not None or not (sdk.get_span_context().trace_flags.sampled or self._takes_unsampled):
                 continue
+            opened = self._opened(sdk)
+            if opened is not None:
+                found.append(opened)
+        return found
+
+    def _opened(self, sdk: SdkSpan) -> _Open | None:
+        """An open span, if it has a row and can be read: the SDK lets users put anything into a span."""
+        try:
             span = self._span(sdk)
             facts = facts_from_span(span)
-            if facts.run is not None or facts.model_run is not None:
-                is_run = facts.run is not None
-                found.append(_Open(sdk, _signed(span) if is_run else span, is_run))
-        return found
+        except Exception as exc:  # noqa: BLE001  at no other span's expense; its end will be counted, and told
+            logger.debug("Open span %r cannot be read: %r", sdk.name, exc)
+            return None
+        if facts.run is not None:
+            return _Open(sdk, _signed(span), is_run=True)
+        return None if facts.model_run is None else _Open(sdk, span, is_run=False)
 
     def _beat(self) -> None:
         runs = _open_among(self._runs)
         self._runs = [weakref.ref(sdk) for sdk in runs]
         self._next_beat = time.monotonic() + self._seconds if runs else math.inf
         if runs:
-            self._exporter.export_heartbeats([_signed(self._span(sdk)) for sdk in runs])
+            opened = [self._opened(sdk) for sdk in runs]
+            self._exporter.export_heartbeats([each.span for each in opened if each is not None])
 
     def _span(self, sdk: SdkSpan) -> Span:
         """An open span as it is now."""

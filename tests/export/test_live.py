@@ -7,6 +7,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from opentelemetry.context import Context
@@ -111,6 +112,19 @@ def rows(database: Database) -> list[tuple[object, ...]]:
     )
     with database.read() as connection:
         return [tuple(row) for row in connection.exec_driver_sql(sql)]
+
+
+def test_an_open_span_that_cannot_be_read_keeps_no_other_from_being_told(
+    listener: Listener, queue: RunsSpanProcessor
+) -> None:
+    tracer = tracer_of(queue)
+    bad: Any = "SERVER"  # no SpanKind
+    spans = [tracer.start_span("before"), tracer.start_span("bad", kind=bad), tracer.start_span("after")]
+
+    assert queue.force_flush()
+    assert listener.names() == ["after", "before"]
+    for span in spans:
+        span.end()
 
 
 def test_open_run_and_step_are_running_rows_that_end_as_their_spans_do(
