@@ -16,7 +16,7 @@ from otel_runs.errors import InstrumentError
 from otel_runs.ids import row_id_from_span
 from otel_runs.instrument.active import HANDLE_KEY, SPAN_KEY, current_handle, find_tracer, restore
 from otel_runs.instrument.endings import Skip, mark, mark_exception, skipped
-from otel_runs.instrument.limits import said_by, say_again
+from otel_runs.instrument.limits import say_again, set_many
 from otel_runs.instrument.measure import Value, measured
 from otel_runs.instrument.place import stamps_below
 from otel_runs.instrument.problems import problem
@@ -340,10 +340,10 @@ def skip(reason: str) -> NoReturn:
 def _record(span: Span, where: str, values: Mapping[str, object], metadata: Mapping[str, object] | None) -> None:
     try:
         found = measured(where, values, metadata)
-        said = said_by(span) if metadata else None
-        span.set_attributes(found)
-        if said is not None:  # so many of the user's keys may push out what the span has said before
-            say_again(span, {**said, **found})
+        if metadata:
+            set_many(span, found)
+        else:
+            span.set_attributes(found)
     except InstrumentError:
         raise
     except Exception as failure:  # noqa: BLE001  telemetry never breaks the pipeline

@@ -115,7 +115,13 @@ def metadata_attributes(where: str, metadata: Mapping[str, object]) -> dict[str,
     return found
 
 
+_PLAIN: Final = frozenset({str, bool, int, float})
+"""Types of values that an attribute can hold as they are. Not their subclasses, such as numpy's numbers."""
+
+
 def _value(value: object) -> Value:
+    if type(value) in _PLAIN:
+        return cast("Value", value)
     value = _plain(value)
     if isinstance(value, (str, bool, int, float)):
         return value
