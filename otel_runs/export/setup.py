@@ -18,7 +18,7 @@ from otel_runs.export.open_spans import OpenSpans
 from otel_runs.export.processor import RunsSpanProcessor, flush_timeout
 from otel_runs.export.sampling import record_unsampled
 from otel_runs.export.signals import SignalWatch
-from otel_runs.export.takeover import replace
+from otel_runs.export.takeover import Relieved, replace
 from otel_runs.export.wanted import Wanted
 
 
@@ -128,8 +128,11 @@ class Setup:
 
     def _close(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        for relieved in self._also_flushed:
-            relieved.force_flush(round(timeout * 1000))
+        for other in self._also_flushed:
+            if isinstance(other, Relieved):
+                other.finish(deadline)
+            else:
+                other.force_flush(round(max(0.0, deadline - time.monotonic()) * 1000))
         for processor in self._processors:
             processor.start_shutdown()
         for processor in self._processors:

@@ -28,6 +28,7 @@ class Relieved(SpanProcessor):
     def __init__(self, processor: SpanProcessor) -> None:
         self._processor = processor
         self._is_empty = threading.Event()
+        self._is_over = False
         call_in_child(self, Relieved._become_child)
 
     def start(self) -> None:
@@ -50,10 +51,17 @@ class Relieved(SpanProcessor):
 
     def shutdown(self) -> None:
         """Export what it holds, within ``OTEL_RUNS_FLUSH_TIMEOUT``. The queue that has its exporter now closes that."""
-        self.force_flush(round(flush_timeout() * 1000))
+        self.finish(time.monotonic() + flush_timeout())
+
+    def finish(self, deadline: float) -> None:
+        """Export what it holds until ``deadline`` (of ``time.monotonic()``). A second call does not wait once more."""
+        if not self._is_over:
+            self._is_over = True
+            self.force_flush(round(max(0.0, deadline - time.monotonic()) * 1000))
 
     def _become_child(self) -> None:
-        # What it holds is the parent's.
+        # What it holds is the parent's; so may be who held the lock inside.
+        self._is_empty = threading.Event()
         self._is_empty.set()
 
 

@@ -116,6 +116,30 @@ def test_two_hanging_exporters_share_one_flush_timeout(
     assert 3.9 < took < 2 * 4
 
 
+def test_stock_processors_that_still_hold_spans_share_the_flush_timeout(
+    programs: Programs, silent_database: str
+) -> None:
+    done = programs.python(
+        f"""
+        import time, otel_runs
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        provider = TracerProvider()
+        for _ in range(2):
+            provider.add_span_processor(BatchSpanProcessor(otel_runs.RunsSpanExporter({silent_database!r})))
+        trace.set_tracer_provider(provider)
+        with trace.get_tracer("t").start_as_current_span("before"): pass
+        otel_runs.configure({silent_database!r})
+        print(time.time(), flush=True)
+        """,
+        environ={"OTEL_RUNS_FLUSH_TIMEOUT": "2"},
+    )
+
+    took = time.time() - float(done.stdout)
+    assert 1.9 < took < 3 * 2
+
+
 @pytest.mark.parametrize("text", ["soon", "99999999999", "1e300", "nan", "-1"])
 def test_bad_seconds_are_told_and_the_default_taken(programs: Programs, text: str) -> None:
     done = programs.python(HEAD + "work('a')", environ=dict.fromkeys(SETTINGS_OF_SECONDS, text))
