@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 CLOSED: Final = "closed"
+_SIGNAL: Final = "signal:"
+"""How the stop reason begins of what a signal ended."""
 UNFINISHED: Final = "unfinished"
 """Stop reason of a generator that was still open when the process ended."""
 
@@ -98,7 +100,7 @@ def mark(span: Span, ending: Ending) -> None:
 
 def interrupted_by(signal_name: str) -> Ending:
     """A signal asked the process to end."""
-    return Ending("cancelled", f"signal:{signal_name}")
+    return Ending("cancelled", f"{_SIGNAL}{signal_name}")
 
 
 def skipped(reason: str) -> Ending:
@@ -151,8 +153,11 @@ _ENDINGS: Final[tuple[tuple[type[BaseException], Callable[[BaseException], Endin
 
 def _of_group(group: BaseExceptionGroup[BaseException]) -> Ending:
     """Of a Ctrl-C that came in a group, as trio raises it: a cancellation, if that is all there is in the group."""
-    endings = {ending_of(exc) for exc in group.exceptions}
-    return endings.pop() if {ending.status for ending in endings} == {"cancelled"} else _failed(group)
+    endings = [ending_of(exc) for exc in group.exceptions]
+    if any(ending.status != "cancelled" for ending in endings):
+        return _failed(group)
+    # The others were cancelled because of the signal.
+    return next((ending for ending in endings if ending.stop_reason.startswith(_SIGNAL)), endings[0])
 
 
 def _names(exc: BaseException) -> set[str]:

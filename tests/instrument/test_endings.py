@@ -32,6 +32,18 @@ def _ending(spans: Any, name: str) -> tuple[str | None, str | None, StatusCode]:
         (KeyboardInterrupt(), "cancelled", "signal:SIGINT", StatusCode.UNSET),
         (BaseExceptionGroup("trio", [KeyboardInterrupt()]), "cancelled", "signal:SIGINT", StatusCode.UNSET),
         (BaseExceptionGroup("both", [KeyboardInterrupt(), OSError()]), "failed", "error", StatusCode.ERROR),
+        (
+            BaseExceptionGroup("of one", [asyncio.CancelledError(), KeyboardInterrupt()]),
+            "cancelled",
+            "signal:SIGINT",
+            StatusCode.UNSET,
+        ),
+        (
+            BaseExceptionGroup("of none", [GeneratorExit(), asyncio.CancelledError()]),
+            "cancelled",
+            "closed",
+            StatusCode.UNSET,
+        ),
         (SystemExit(), None, None, StatusCode.UNSET),
         (SystemExit(0), None, None, StatusCode.UNSET),
         (SystemExit(3), "failed", "exit:3", StatusCode.ERROR),
