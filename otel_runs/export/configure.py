@@ -13,7 +13,7 @@ from opentelemetry import trace
 
 from otel_runs import settings
 from otel_runs.export.destinations import OUR_NAME, exporter_names
-from otel_runs.export.joining import set_up, set_up_again
+from otel_runs.export.joining import extend, set_up, set_up_again
 from otel_runs.export.setup import Joinable, Setup
 from otel_runs.export.wanted import Wanted, complain_about_changes
 from otel_runs.instrument.decorate import end_generators_first
@@ -140,5 +140,5 @@ def _is_in_force(setup: Setup, wanted: Wanted) -> bool:
         return True
     if setup.wanted.changes(wanted) or not isinstance(provider, Joinable):
         return False
-    setup.extend_to(provider)
+    extend(setup, provider)
     return True

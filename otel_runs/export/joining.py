@@ -63,6 +63,15 @@ def _names_that_stay(before: Wanted, wanted: Wanted) -> dict[str, None]:
     return {name: None for name in names if getattr(before, name) == getattr(wanted, name)}
 
 
+def extend(setup: Setup, provider: Joinable) -> None:
+    """Store the spans of one more provider in the same way, and not twice where that stores them there already."""
+    found = [each for each in processors_that_store_runs(provider) if can_be_relieved(each)]
+    setup.extend_to(provider)
+    for each in found:
+        if setup.database is not None and _is_same_place(setup.database, exporter_of(each).url):
+            setup.also_flush([relieve(provider, each)])
+
+
 def _set_up_provider(wanted: Wanted) -> Setup:
     provider = new_provider(wanted)
     setup = _set_up_around(provider, wanted)
@@ -108,11 +117,8 @@ def _is_stored_by(processors: list[SpanProcessor], wanted: Wanted) -> bool:
     if asked is None or not wanted.has_database:
         return True
     known = [exporter_of(each).url for each in processors]
-    try:
-        if any(is_same_database(asked, url) for url in known):
-            return True
-    except SettingsError:
-        return True  # a place that depends on a working directory that cannot be read; told by the export
+    if any(_is_same_place(asked, url) for url in known):
+        return True
     logger.warning(
         "The tracer provider stores runs in %s, and otel_runs.configure() is to store them in %s: they go to both. "
         "Name one database, or leave one of the two out.",
@@ -120,6 +126,13 @@ def _is_stored_by(processors: list[SpanProcessor], wanted: Wanted) -> bool:
         shown(settled_url(asked)),
     )
     return False
+
+
+def _is_same_place(asked: str, url: str | os.PathLike[str] | None) -> bool:
+    try:
+        return is_same_database(asked, url)
+    except SettingsError:
+        return True  # it depends on a working directory that cannot be read; told by the export
 
 
 def _queues(exporters: list[SpanExporter]) -> tuple[RunsSpanProcessor, ...]:

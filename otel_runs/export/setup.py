@@ -65,7 +65,7 @@ class Setup:
 
     def also_flush(self, processors: Iterable[SpanProcessor]) -> None:
         """Have ``flush()`` and ``shutdown()`` wait for processors of others, too, which store runs."""
-        self._also_flushed = tuple(processors)
+        self._also_flushed += tuple(processors)
 
     @property
     def is_shut_down(self) -> bool:

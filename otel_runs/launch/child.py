@@ -74,6 +74,7 @@ def _follow_program(setup: Setup) -> None:
     """
     from opentelemetry import trace
 
+    from otel_runs.export.joining import extend
     from otel_runs.export.setup import Joinable
 
     set_once = trace.set_tracer_provider
@@ -81,7 +82,7 @@ def _follow_program(setup: Setup) -> None:
     def set_tracer_provider(tracer_provider: trace.TracerProvider) -> None:
         trace.set_tracer_provider = set_once
         if isinstance(tracer_provider, Joinable):
-            setup.extend_to(tracer_provider)
+            extend(setup, tracer_provider)
         trace._TRACER_PROVIDER = tracer_provider  # noqa: SLF001  the API has no way to replace a provider
 
     trace.set_tracer_provider = set_tracer_provider

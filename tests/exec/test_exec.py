@@ -403,6 +403,29 @@ def test_a_program_that_sets_its_own_provider_keeps_it_and_is_stored(programs: P
     assert programs.rows("SELECT name FROM model_runs") == [("load",)]
 
 
+def test_a_program_whose_own_provider_stores_runs_in_the_same_database_is_not_stored_twice(programs: Programs) -> None:
+    program = programs.write(
+        """
+        import os
+        import otel_runs
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(otel_runs.RunsSpanExporter(os.environ["OTEL_RUNS_DB"])))
+        trace.set_tracer_provider(provider)
+        with trace.get_tracer("t").start_as_current_span("load"): pass
+        provider.force_flush()
+        print(otel_runs.stats().spans_received)
+        """
+    )
+
+    done = programs.run(exec_line("--", sys.executable, str(program)))
+
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert programs.rows("SELECT name FROM model_runs") == [("load",)]
+
+
 def test_a_database_that_is_no_database_does_not_stop_the_program(programs: Programs) -> None:
     programs.database.write_bytes(b"not a database " * 100)
 
