@@ -53,7 +53,7 @@ class Recorded(ObjectProxy):  # type: ignore[type-arg]  # of any object
         return self if is_same else type(self)(copied, self._self_recording, self._self_declared)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """As the object itself is pickled: by its name, if it is a function of a module."""
+        """As the object itself is pickled: by its name, as a function of a module is, else without what records it."""
         return self.__wrapped__.__reduce_ex__(protocol)
 
 
