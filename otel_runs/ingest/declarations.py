@@ -7,7 +7,7 @@ model's path and kind is no declaration.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from zlib import crc32
 
 from otel_runs.mapping.facts import Facts, model_from_path
@@ -116,42 +116,50 @@ def _undeclared(model: Model) -> Model:
 
 
 def save_environments(writer: Writer, facts: Iterable[Facts]) -> None:
-    """Write the environments that the batch's runs are in; each has the commit of its latest run that tells one."""
+    """Write the environments that the batch's runs are in; each has the commit of its latest run that tells one.
+
+    Only those that change are locked, as in ``declare_models``: nearly all runs share one.
+    """
     runs_in: dict[str, list[Run]] = {}
     for each in facts:
         if each.run is not None:
             runs_in.setdefault(each.run.environment, []).append(each.run)
     if not runs_in:
         return
-    stored = _locked_environments(writer, {name: min(run.started_at for run in runs) for name, runs in runs_in.items()})
-    changed: dict[str, tuple[str | None, StoredEnvironment]] = {}
-    touched: dict[str, int] = {}
-    for name, runs in runs_in.items():
-        known = stored[name]
-        created = min(known.created_at, *(run.started_at for run in runs))
-        telling = [run for run in runs if run.code_ref is not None]
-        latest = max(telling, key=_stamp, default=None)
-        if latest is not None:
-            _, by = _stamp(latest)
-            if not known.declared_by or _stamp(latest) > (known.updated_at, known.declared_by):
-                changed[name] = (latest.code_ref, StoredEnvironment(created, latest.started_at, by))
-                continue
-        if created != known.created_at and not known.declared_by:
-            changed[name] = (None, StoredEnvironment(created, created, ""))
-        elif created != known.created_at:
-            touched[name] = created
-    writer.save_environments(changed)
-    writer.touch_environments(touched)
+    changing = _environment_changes(runs_in, _known_environments(writer, runs_in))
+    if not changing:
+        return
+    changes = _environment_changes(runs_in, writer.find_environments(sorted(changing), lock=True))
+    writer.save_environments({name: (ref, state) for name, (state, ref) in changes.items() if ref is not None})
+    writer.touch_environments({name: state for name, (state, ref) in changes.items() if ref is None})
 
 
-def _locked_environments(writer: Writer, first_seen: Mapping[str, int]) -> dict[str, StoredEnvironment]:
+def _known_environments(writer: Writer, runs_in: Mapping[str, Sequence[Run]]) -> dict[str, StoredEnvironment]:
     """The environments, made where they are missing: only what exists can be locked."""
-    stored = writer.find_environments(sorted(first_seen), lock=True)
-    missing = sorted(first_seen.keys() - stored.keys())
+    stored = writer.find_environments(sorted(runs_in))
+    missing = sorted(runs_in.keys() - stored.keys())
     if missing:
-        writer.insert_environments({name: first_seen[name] for name in missing})
-        stored |= writer.find_environments(missing, lock=True)  # another writer may have been faster
+        writer.insert_environments({name: min(run.started_at for run in runs_in[name]) for name in missing})
+        stored |= writer.find_environments(missing)  # another writer may have been faster
     return stored
+
+
+def _environment_changes(
+    runs_in: Mapping[str, Sequence[Run]], stored: Mapping[str, StoredEnvironment]
+) -> dict[str, tuple[StoredEnvironment, str | None]]:
+    settled = {name: _settled_environment(runs_in[name], known) for name, known in stored.items()}
+    return {name: change for name, change in settled.items() if change[0] != stored[name]}
+
+
+def _settled_environment(runs: Sequence[Run], known: StoredEnvironment) -> tuple[StoredEnvironment, str | None]:
+    """What an environment's row shall say, and the commit that it takes over, if it does."""
+    created = min(known.created_at, *(run.started_at for run in runs))
+    latest = max([run for run in runs if run.code_ref is not None], key=_stamp, default=None)
+    if latest is not None and (not known.declared_by or _stamp(latest) > (known.updated_at, known.declared_by)):
+        return StoredEnvironment(created, *_stamp(latest)), latest.code_ref
+    if known.declared_by:
+        return known._replace(created_at=created), None
+    return StoredEnvironment(created, created, ""), None
 
 
 def _stamp(run: Run) -> tuple[int, str]:

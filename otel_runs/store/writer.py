@@ -316,10 +316,13 @@ class Writer:
         """Write environments that are known. Name -> commit and what decided."""
         self._bulk.save(self._connection, environments, self._environments(found))
 
-    def touch_environments(self, created: Mapping[str, int]) -> None:
-        """Write when environments were first seen."""
-        sql = f"UPDATE environments SET created_at = {self._time} WHERE name = {self._mark}"
-        rows = [(self._rows.time(created_at), name) for name, created_at in sorted(created.items())]
+    def touch_environments(self, found: Mapping[str, StoredEnvironment]) -> None:
+        """Write times of environments, but no commit."""
+        sql = f"UPDATE environments SET created_at = {self._time}, updated_at = {self._time} WHERE name = {self._mark}"
+        rows = [
+            (self._rows.time(stored.created_at), self._rows.time(stored.updated_at), name)
+            for name, stored in sorted(found.items())
+        ]
         self._bulk.run_many(self._connection, sql, rows)
 
     # Below: how statements reach the driver.

@@ -101,6 +101,18 @@ def test_writers_of_one_trace_wait_for_each_other_at_its_root_run(postgres: tupl
     assert stored_run(one, run_id())["steps"] == 1
 
 
+def test_runs_that_tell_nothing_new_of_their_environment_do_not_wait_for_each_other(
+    postgres: tuple[Database, Database],
+) -> None:
+    one, other = postgres
+    built = Resource({key.VCS_REVISION: "c" * 40})
+    save(one, [span(0, open_=True, start=1, resource=built)])
+    with other.write() as connection:
+        connection.execute(text("SELECT 1 FROM environments FOR UPDATE"))
+        Ingest(one, lock_seconds=1).save([span(0, start=1, resource=built), span(0, trace=1, start=2)], tries=1)
+    assert {run["status"] for run in stored_runs(one).values()} == {"completed"}
+
+
 def test_batch_that_lost_a_deadlock_is_stored_once(postgres: tuple[Database, Database]) -> None:
     one, other = postgres
     save(one, [span(0), span(0, trace=1)])
