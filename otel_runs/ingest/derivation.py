@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from otel_runs.ids import run_id_from_trace
+from otel_runs.ids import run_id_from_trace, trace_prefix
 from otel_runs.ingest.trace import TraceBatch
 from otel_runs.mapping.runs import RunState, keyed_run, with_loss, with_totals
 from otel_runs.mapping.totals import Usage, totals_of, usage_of_run
@@ -141,12 +141,15 @@ class Derivation:
         self._parents.update(self._writer.find_links(nested & self._stored))
         batch = {trace.trace_id for trace in traces}
         elsewhere = {self._runs[run_id].run.trace_id for run_id in nested} - batch
+        own: dict[str, list[str]] = defaultdict(list)
+        for run_id in nested:
+            own[trace_prefix(run_id)].append(run_id)
         for trace in [*traces, *self._stored_traces(sorted(elsewhere))]:
             self._parents.update((link.id, link.parent_id) for link in trace.links.values())
             self._parents.update(
                 (run_id, trace.tree.parent_row(self._parents[run_id]))
-                for run_id in nested & self._parents.keys()
-                if trace.is_own(run_id)
+                for run_id in own.get(trace.prefix, ())
+                if run_id in self._parents
             )
 
     def _stored_traces(self, trace_ids: Sequence[str]) -> list[TraceBatch]:

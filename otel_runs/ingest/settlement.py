@@ -211,13 +211,11 @@ class Settlement:
     def _place(self, trace: TraceBatch) -> None:
         """Find the run and parent of every row that arrived, and of stored rows that waited for it."""
         trace.grow_tree()
-        before = [self._stored[run_id] for run_id in {trace.root_run, trace.home} & self._stored.keys()]
-        loose = trace.home in trace.loose_runs() or any(state.loose for state in before)
         has_new_home = trace.has_root and trace.home != trace.root_run
-        if not has_new_home and not (trace.nested and loose):
+        if not has_new_home and not (trace.nested and self._is_loose(trace)):
             trace.place(None, {}, self._stored)
             return
-        places = self._writer.places_of_trace(trace.trace_id) if trace in self._known else ()
+        places = self._writer.places_of_trace(trace.trace_id) if trace.root_run in self._stored else ()
         stored = trace.stored_nodes(places)
         rows = {**stored, **trace.nodes()}
         run_of = trace.tree.runs_of(rows)
@@ -232,6 +230,11 @@ class Settlement:
             for row, node in stored.items()
             if run_of[row] != node.run_id and row not in trace.model_runs
         )
+
+    def _is_loose(self, trace: TraceBatch) -> bool:
+        """Whether the chain of parents decides about spans of the trace that are in no run nested in it."""
+        before = [self._stored[run_id] for run_id in {trace.root_run, trace.home} & self._stored.keys()]
+        return any(state.loose for state in before) or trace.home in trace.loose_runs()
 
     # Runs as their spans state them.
 

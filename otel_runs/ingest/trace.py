@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 
@@ -118,10 +119,17 @@ class TraceBatch:
     def seen_by(self, run_id: str) -> Seen | None:
         """What the spans here tell of a run whose own span is unknown; None if none of them is in it."""
         if run_id == self.root_run:
-            told = [facts for facts in self.facts if not facts.run_id or self.is_own(facts.run_id)]
-        else:
-            told = [facts for facts in self.facts if facts.run_id == run_id]
-        return _first_seen(told)
+            return _first_seen([facts for facts in self.facts if not facts.run_id or self.is_own(facts.run_id)])
+        return _first_seen(self._stamped_into.get(run_id, ()))
+
+    @cached_property
+    def _stamped_into(self) -> dict[str, list[Facts]]:
+        """Run -> the spans that say they are in it."""
+        found: dict[str, list[Facts]] = defaultdict(list)
+        for facts in self.facts:
+            if facts.run_id:
+                found[facts.run_id].append(facts)
+        return found
 
     def join_stored(self, links: Iterable[Link], root: RunState | None, nested: Iterable[str]) -> None:
         """Take in what is stored of the trace.
