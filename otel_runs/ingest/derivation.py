@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from otel_runs.ids import run_id_from_trace, trace_prefix
 from otel_runs.ingest.trace import TraceBatch
-from otel_runs.mapping.runs import RunState, keyed_run, with_loss, with_totals
+from otel_runs.mapping.runs import RunState, keyed_run, stated_part, with_loss, with_totals
 from otel_runs.mapping.totals import Usage, totals_of, usage_of_run
 from otel_runs.records import ModelRun, Run
 from otel_runs.store.writer import Link, Writer
@@ -64,15 +64,15 @@ class Derivation:
         touched.update(run_id for move in moves.values() for run_id in move)
         touched.update(others)
         for trace in traces:
-            if trace.links:
+            if not trace.nested.issuperset(trace.links):
                 # A span without a row may come between two rows that are stored, and which of them is a leaf changes.
+                # Nested runs, which have links, too, do not: what is below one is in it, not in the run around it.
                 touched.add(trace.home)
                 touched.update(trace.nested)
         touched &= self._runs.keys()
         touched = self._with_surrounding(touched)
-        for run_id in sorted(touched):
-            if self._runs[run_id].run.run_key is not None:
-                self._derive_keyed(run_id, rows)
+        self._derive_keyed(touched, rows, {*others, *(run_id for move in moves.values() for run_id in move)})
+        for run_id in touched:
             self._runs[run_id] = with_loss(self._runs[run_id])
         ended = [run_id for run_id in sorted(touched) if self._runs[run_id].ended]
         self._find_nested(ended)
@@ -90,15 +90,28 @@ class Derivation:
                 around = self._runs[around].run.parent_run_id
         return found
 
-    def _derive_keyed(self, run_id: str, rows: Sequence[ModelRun]) -> None:
-        mine = [row for row in rows if row.run_id == run_id]
-        anchors: dict[str, ModelRun] = {}
-        traces = {row.trace_id for row in mine}
-        if run_id in self._stored:
-            anchors.update((row.id, row) for row in self._writer.anchors_of_run(run_id))
-            traces |= self._writer.traces_of_run(run_id)
-        anchors.update((row.id, row) for row in mine if row.parent_id == run_id)
-        self._runs[run_id] = keyed_run(self._runs[run_id], list(anchors.values()), traces)
+    def _derive_keyed(self, touched: Iterable[str], rows: Sequence[ModelRun], left: Collection[str]) -> None:
+        """Derive the runs with a key.
+
+        Args:
+            touched: runs of any kind.
+            rows: the model runs that were added or changed.
+            left: the runs that rows may have left, or come to from others.
+        """
+        keyed = [run_id for run_id in touched if self._runs[run_id].run.run_key is not None]
+        arrived: dict[str, list[ModelRun]] = defaultdict(list)
+        for row in rows if keyed else ():
+            arrived[row.run_id].append(row)
+        for run_id in keyed:
+            mine, state = arrived.get(run_id, []), self._runs[run_id]
+            anchors = {row.id: row for row in mine if row.parent_id == run_id}
+            traces = {row.trace_id for row in mine}
+            if run_id in self._stored:
+                if not anchors and run_id not in left and stated_part(state).status == "running":
+                    continue  # more steps do not end it: to read all that it has, for each batch, would be in vain
+                anchors = {row.id: row for row in self._writer.anchors_of_run(run_id)} | anchors
+                traces |= self._writer.traces_of_run(run_id)
+            self._runs[run_id] = keyed_run(state, list(anchors.values()), traces)
 
     def _find_nested(self, ended: Sequence[str]) -> None:
         """Learn what is nested in the runs. Of runs with a key, in traces too that are not in this batch."""

@@ -354,6 +354,9 @@ class Settlement:
             and self._runs[run_id].run.parent_run_id != stored.run.parent_run_id
         }
         # A row of the batch may have left a run, too: it was stored where its parents said before they were known.
-        left.update(self._stored_rows[row.id].run_id for row in rows if row.id in self._stored_rows)
+        for row in rows:
+            stored_row = self._stored_rows.get(row.id)
+            if stored_row is not None and (stored_row.run_id, stored_row.parent_id) != (row.run_id, row.parent_id):
+                left.add(stored_row.run_id)
         others = left | {loss.run_id for loss in self._losses}
         self._runs.update(derivation.derive(self._traces, rows, self._moves, others))

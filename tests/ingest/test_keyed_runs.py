@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import text
+
 from otel_runs import attributes as key
 from otel_runs.ids import run_id_from_key
 from otel_runs.spans.span import Event, Resource, Span
@@ -162,3 +164,14 @@ def test_trace_of_which_only_a_span_without_a_row_is_in_it_finds_that_one_again(
     batches = [span(2, 1, kind="CLIENT", attributes=KEYED)], [span(0), span(3, 2)], [span(1, 0)]
     for _ in in_every_order(database, *batches):
         assert stored_step(database, row_id(3))["parent_id"] == row_id(1)
+
+
+def test_steps_of_it_that_arrive_while_it_goes_on_do_not_have_it_read_through(database: Database) -> None:
+    save(database, [part(0, open_=True), part(1)])
+    with database.write() as connection:  # what nobody derives again stays
+        connection.execute(text("UPDATE runs SET root_span_id = 'as it was'"))
+    save(database, [span(1, 0)], [span(1, 0, trace=1, open_=True)], [span(1, 0, trace=1), span(2, 1)])
+    assert (nightly(database)["status"], nightly(database)["root_span_id"]) == ("running", "as it was")
+    save(database, [part(0)])
+    run = nightly(database)
+    assert (run["status"], run["root_span_id"], run["steps"]) == ("completed", span(0).span_id, 5)

@@ -165,3 +165,12 @@ def test_each_call_of_a_step_has_retries_of_its_own(database: Database) -> None:
     gave_up = span(9, 0, name="load", status="ERROR", attributes={key.ATTEMPT: 1})
     for _ in in_every_order(database, [span(0)], tries, [gave_up]):
         assert (root(database)["status"], root(database)["retry_count"]) == ("degraded", 3)
+
+
+def test_nested_run_that_ends_does_not_have_those_beside_it_added_up_again(database: Database) -> None:
+    window = {key.KIND: "run"}
+    save(database, [span(0, open_=True), span(1, 0, attributes=window), span(2, 1)])
+    with database.write() as connection:  # what nobody derives again stays
+        connection.execute(text("UPDATE runs SET steps = 99 WHERE id = :id"), {"id": row_id(1)})
+    save(database, [span(4, 3)], [span(3, 0, attributes=window)])
+    assert [stored_run(database, row_id(number))["steps"] for number in (1, 3)] == [99, 1]
