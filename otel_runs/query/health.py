@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sqlalchemy import Select, or_, select
 
 from otel_runs.query.changes import OPEN_STATUSES
-from otel_runs.query.relations import v_runs
-from otel_runs.store.tables import model_runs
+from otel_runs.query.relations import model_runs, v_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

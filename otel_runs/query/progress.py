@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import case, func, select
 
-from otel_runs.query.relations import v_runs
+from otel_runs.query.relations import model_runs, v_runs
 from otel_runs.query.runs import read_runs
 from otel_runs.query.tree import ids_below
 from otel_runs.records import TERMINAL_MODEL_RUN_STATUSES, TERMINAL_RUN_STATUSES
-from otel_runs.store.tables import model_runs
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""The views that the read side selects from, typed like the tables below them.
+"""What the read side selects from: views, typed like the tables below them, and the table of model runs.
 
 Anybody may write to the tables, so a value may be there that its type cannot read (SQLite takes everything everywhere).
 It must not keep the other rows from being read, or at least say where it is.
@@ -76,7 +76,7 @@ def _no_time(place: str, value: object) -> str:
 _STATISTICS_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
     **dict.fromkeys(("runs", "successful", "failed", "skipped", "min_ms", "max_ms", "rows_affected"), BigInteger()),
     **dict.fromkeys(("success_rate", "avg_ms"), Float()),
-    "last_started_at": UtcTime(),
+    "last_started_at": _Time("model_runs.started_at"),
 }
 
 
@@ -96,4 +96,6 @@ def _read_as(type_: TypeEngine[Any], place: str) -> TypeEngine[Any]:
 
 v_runs: Final = _view("v_runs", StoredRun._fields, {**_types(tables.runs), "steps_missing": BigInteger()})
 v_model_runs: Final = _view("v_model_runs", StoredModelRun._fields, _types(tables.model_runs))
+model_runs: Final = _view("model_runs", (column_.name for column_ in tables.model_runs.c), _types(tables.model_runs))
+"""The table itself, for questions that need no name of a model or run."""
 v_model_stats: Final = _view("v_model_stats", ModelStatistics._fields, _STATISTICS_TYPES)

@@ -186,9 +186,22 @@ def test_time_that_is_none_is_an_error_that_finds_the_row(rows: Rows, otel_runs:
         assert connection.exec_driver_sql(query).scalars().all() == [run]
 
 
-def _write_by_hand(database: Database, column: str, text: str) -> None:
+@pytest.mark.parametrize("command", [("models",), ("show", "00000001"), ("watch", "00000001")])
+def test_time_of_a_step_that_is_none_is_an_error_that_finds_the_row(
+    rows: Rows, otel_runs: CommandLine, command: tuple[str, ...]
+) -> None:
+    step = rows.model_run(rows.run(1, seconds=None), 1, seconds=None)
+    _write_by_hand(rows.database, "started_at", "yesterday", table="model_runs")
+    outcome = otel_runs(*command)
+    assert (outcome.code, "model_runs.started_at" in outcome.err) == (1, True)
+    with rows.database.read() as connection:
+        query = outcome.err.partition("Find the row: ")[2].strip()
+        assert connection.exec_driver_sql(query).scalars().all() == [step]
+
+
+def _write_by_hand(database: Database, column: str, text: str, table: str = "runs") -> None:
     with database.write() as connection:
-        connection.exec_driver_sql(f"UPDATE runs SET {column} = ? WHERE id LIKE '00000001%'", (text,))
+        connection.exec_driver_sql(f"UPDATE {table} SET {column} = ? WHERE id LIKE '00000001%'", (text,))
 
 
 def test_unknown_status_is_wrong_usage_and_the_known_ones_are_told(history: Database, otel_runs: CommandLine) -> None:
