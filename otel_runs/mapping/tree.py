@@ -54,20 +54,35 @@ class Tree:
         self._root_row = root_row
         self._links = links
         self._nested = nested
+        self._ends: dict[str, str | None] = {}
+        """Node that is passed over -> the end of the way up from it."""
 
     def parent_row(self, node: str | None) -> str | None:
         """The node's row, or that of its nearest ancestor that has one; presumed where the node is unknown."""
-        links = self._links
-        if node in links:
-            for _ in range(len(links) + 1):  # bounded: a forged trace may link its spans in a circle
-                if node is None or node not in links or node in self._nested:
-                    break
-                if links[node] is None:
-                    return node  # a root span that is a part of a run with a key: it has a row
-                node = links[node]
+        if node in self._links:
+            node = self._end_of_links(node)
         if node is None or node in (self._root_node, self._root_run):
             return self._root_row
         return node
+
+    def _end_of_links(self, node: str | None) -> str | None:
+        """The first node on the way up that is passed over no more; None where a forged trace goes in a circle."""
+        way: dict[str, None] = {}
+        end = node
+        while end is not None and end in self._links and end not in self._nested:
+            if end in self._ends:
+                end = self._ends[end]
+                break
+            if self._links[end] is None:
+                break  # a root span that is a part of a run with a key: it has a row
+            if end in way:
+                end = None
+                break
+            way[end] = None
+            end = self._links[end]
+        # For all that were passed: a later way ends where it meets this one, however long both are.
+        self._ends.update(dict.fromkeys(way, end))
+        return end
 
     def runs_of(self, rows: Mapping[str, Node]) -> dict[str, str]:
         """Row id -> run id, from everything that is known of the trace."""

@@ -49,6 +49,12 @@ def test_spans_that_are_each_others_parents_are_stored_all_the_same(database: Da
     assert set(stored_steps(database)) == {row_id(3), row_id(4)}
 
 
+def test_what_is_below_a_circle_of_spans_without_rows_is_right_below_the_run_in_any_order(database: Database) -> None:
+    one, other, third = (span(number, above, kind="CLIENT") for number, above in ((1, 3), (2, 1), (3, 2)))
+    for _ in in_every_order(database, [span(0), span(4, 1), one], [other, span(5, 2)], [third]):
+        assert [stored_step(database, row_id(number))["parent_id"] for number in (4, 5)] == [run_id(), run_id()]
+
+
 def test_run_seen_first_through_its_children_is_running_and_named_after_its_service(database: Database) -> None:
     save(database, [span(2, 0, start=7), span(1, 0, start=5)])
     run = stored_run(database, run_id())
