@@ -105,7 +105,7 @@ def _lost_after(environ: Mapping[str, str]) -> timedelta:
 
 
 def _many(found: list[RunHealth], one: str = "is", more: str = "are") -> str:
-    return f"1 run {one}" if len(found) == 1 else f"{len(found):,} runs {more}"
+    return many(len(found), f"run {one}", f"runs {more}")
 
 
 def _named(found: list[RunHealth]) -> str:

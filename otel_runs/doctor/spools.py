@@ -79,7 +79,8 @@ def _beside(spool: Spool) -> Iterator[Finding]:
             yield Finding(
                 "other-spool",
                 "warning",
-                f"{other.folder} holds {other.files:,} files of spans that wait for the database of another URL.",
+                f"{other.folder} holds {many(other.files, 'file', 'files')} of spans that wait for the database of "
+                "another URL.",
                 "Pipelines that name it so store them. If that URL was wrong and has been corrected, nobody does.",
                 f"otel-runs replay --db URL, as it was; or otel-runs import {other.folder}/*.jsonl, then delete these",
             )

@@ -124,7 +124,7 @@ def test_spool_of_another_databases_url_is_told_where_spans_wait_in_it(
 
     (found,) = findings(url)
     assert (found.check, found.do.partition(" URL")[0]) == ("other-spool", "otel-runs replay --db")
-    assert f"{other.folder} holds 1 files of spans that wait" in found.found
+    assert f"{other.folder} holds 1 file of spans that wait" in found.found
 
 
 def test_endpoints_are_not_asked_about_where_the_spool_is_off_or_its_settings_are_bad(
