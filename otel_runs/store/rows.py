@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from otel_runs.errors import StoreValueError
 from otel_runs.mapping.losses import unlost_step
 from otel_runs.mapping.runs import RunState
 from otel_runs.records import ModelRun, Run
@@ -122,7 +123,11 @@ def model_run_from_row(row: Sequence[Any]) -> ModelRun:
 
 
 def ns_from_value(value: str | datetime | None) -> int | None:
-    """Nanoseconds from a time as a driver returns it: text from SQLite, an aware time from PostgreSQL."""
+    """Nanoseconds from a time as a driver returns it: text from SQLite, an aware time from PostgreSQL.
+
+    Raises:
+        StoreValueError: somebody wrote a text that is no time, which SQLite takes.
+    """
     if value is None:
         return None
     if isinstance(value, str):
@@ -139,7 +144,11 @@ def _ns_of_second(text: str) -> int:
 
 
 def _read_time(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        msg = f"a time of a stored row is {text!r}, which is no time; expected YYYY-MM-DD HH:MM:SS.ffffff"
+        raise StoreValueError(msg) from None
 
 
 def json_text(value: object) -> str | None:
@@ -148,8 +157,16 @@ def json_text(value: object) -> str | None:
 
 
 def _loaded(value: object) -> Any:
-    """A JSON value: text from SQLite, already read from PostgreSQL."""
-    return orjson.loads(value) if isinstance(value, str) else _as_written(value)
+    """A JSON value: text from SQLite, already read from PostgreSQL.
+
+    Text that is no JSON was written by hand. It is kept as it is shown (query/relations.py), and costs no span its row.
+    """
+    if not isinstance(value, str):
+        return _as_written(value)
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return {"metadata": value}
 
 
 def _as_written(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from otel_runs import attributes as key
 from otel_runs.errors import MappingError
 from otel_runs.ingest import Ingest
+from otel_runs.ingest.splitting import save_splitting
 from otel_runs.mapping.vocabulary import COLUMNS
 from otel_runs.spans.span import Event, Span
-from otel_runs.store.engine import Database
+from otel_runs.store.engine import Database, open_database
 from tests.ingest.contents import empty
 from tests.ingest.stored import save, stored_run, stored_step, stored_steps
 from tests.ingest.traces import START, row_id, run_id, span
@@ -107,6 +109,27 @@ def test_number_in_the_metadata_is_the_same_after_it_was_stored_and_changed(data
     save(database, [started], [span(1, 0)], [span(0)], [span(2, 0)])
     (found,) = stored_run(database, run_id())["metadata"]["x"]
     assert number in {found, float(found)}  # PostgreSQL writes 1e23 out as an integer
+
+
+def test_metadata_that_somebody_wrote_by_hand_costs_the_run_no_end(tmp_path: Path) -> None:
+    with open_database(f"sqlite:///{tmp_path}/runs.db") as database:
+        save(database, [span(0, open_=True)])
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE runs SET metadata = '{see ticket'")
+        save(database, [span(0)])
+        run = stored_run(database, run_id())
+    assert (run["status"], run["metadata"]) == ("completed", {"metadata": "{see ticket"})
+
+
+def test_time_that_somebody_wrote_by_hand_is_named_where_it_refuses_a_span(tmp_path: Path) -> None:
+    with open_database(f"sqlite:///{tmp_path}/runs.db") as database:
+        save(database, [span(0, open_=True)])
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE runs SET started_at = 'yesterday'")
+        (refused,) = save_splitting(Ingest(database), [span(0), span(0, trace=1)])
+        with database.read() as connection:
+            assert connection.exec_driver_sql("SELECT status FROM runs ORDER BY id").scalars().all()[-1] == "completed"
+    assert "a time of a stored row is 'yesterday', which is no time; expected YYYY-MM-DD" in refused.reason
 
 
 def test_strict_setting_refuses_what_cannot_be_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
