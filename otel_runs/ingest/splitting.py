@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from random import shuffle
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from otel_runs.errors import StoreError, StoreUnavailableError, StoreValueError
 from otel_runs.ingest import Ingest
@@ -56,6 +56,10 @@ class UnfinishedError(StoreUnavailableError):
         super().__init__(why)
         self.left = frozenset(left)
         self.refused = refused
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, Collection[int], tuple[()]]]:
+        """Through a pipe go the words and the positions: the refused spans hold errors of drivers, which may not."""
+        return type(self), (str(self), self.left, ())
 
 
 def save_splitting(ingest: Ingest, spans: Sequence[Span], *, seconds: float = SECONDS) -> list[RefusedSpan]:

@@ -19,6 +19,7 @@ from otel_runs.server.turns import Turns
 from otel_runs.server.workers import Workers
 from otel_runs.store.engine import open_database
 from tests.conftest import NewPostgresUrl
+from tests.named_tests import ROOT
 from tests.programs import Programs
 from tests.server.requests import new_request
 from tests.server.running import SECONDS, ServerProcess, options
@@ -141,6 +142,37 @@ def test_errors_of_a_worker_reach_the_client(programs: Programs) -> None:
             connection.execute("DROP TABLE model_runs")
         answer = server.post(new_request())
         assert (answer.code, answer.headers["retry-after"]) == (503, "5")
+
+
+LOSES = """
+    from otel_runs.ingest import Ingest
+    from otel_runs.ingest.race import RaceError
+    from otel_runs.receiver.request import Request
+    from otel_runs.server.workers import Workers
+    from otel_runs.store.engine import open_database
+    from tests.server.requests import new_request
+    from tests.server.running import options
+
+    def lose(*_):
+        raise RaceError
+
+    open_database("runs.db").close()
+    Ingest._settle = lose
+    workers = Workers(options("runs.db", workers=2))  # forked, with the above
+    try:
+        for _ in range(2):
+            [result] = workers.store([Request("traces", "protobuf", new_request().SerializeToString())])
+            print(type(result).__name__, result)
+    finally:
+        workers.close()
+"""
+
+
+def test_worker_whose_part_of_a_batch_loses_every_race_tells_it_and_lives(programs: Programs) -> None:
+    done = programs.python(LOSES, environ={"PYTHONPATH": str(ROOT)})
+    said = "UnfinishedError another writer was faster at a part of this batch, at every try; try again\n"
+    assert (done.returncode, done.stdout) == (0, said * 2), done.stderr
+    assert "unexpectedly" not in done.stderr
 
 
 def test_worker_that_waits_for_the_database_does_not_hold_up_the_end(tmp_path: Path) -> None:
