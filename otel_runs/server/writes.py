@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from otel_runs.errors import OtelRunsError, StoreError
-from otel_runs.ingest.race import RaceError
+from otel_runs.ingest.splitting import UnfinishedError
 from otel_runs.receiver.intake import Store
 from otel_runs.receiver.request import Outcome, Request
 from otel_runs.receiver.storing import Result
@@ -38,7 +38,7 @@ class Writes:
         results = self._store(requests)
         if any(isinstance(result, Outcome) and result.stored for result in results):
             self._failed_at = None
-        elif any(isinstance(result, StoreError) and not isinstance(result, RaceError) for result in results):
+        elif any(isinstance(result, StoreError) and not isinstance(result, UnfinishedError) for result in results):
             self._failed_at = time.monotonic()
         return results
 

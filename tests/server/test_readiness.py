@@ -11,6 +11,8 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from sqlalchemy import make_url
 
+from otel_runs.ingest import Ingest
+from otel_runs.ingest.race import RaceError
 from otel_runs.server import run_store, writes
 from tests.server.requests import new_request
 from tests.server.running import ThreadedServer, serving
@@ -56,6 +58,16 @@ def test_server_is_ready_as_soon_as_a_write_succeeds(sqlite_url: str) -> None:
             assert server.post(new_request()).code == 503
         assert server.request("GET", "/readyz").code == 503, "a full disk, too, would take a write that is small enough"
         assert server.post(new_request()).code == 200
+        assert server.request("GET", "/readyz").code == 200
+
+
+def test_race_that_was_lost_says_nothing_against_the_database(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(*_: object) -> set[str]:
+        raise RaceError
+
+    with serving(sqlite_url) as server:
+        monkeypatch.setattr(Ingest, "_settle", lose)
+        assert server.post(new_request()).code == 503
         assert server.request("GET", "/readyz").code == 200
 
 
