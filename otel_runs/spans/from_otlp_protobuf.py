@@ -188,12 +188,13 @@ def _parsed(signal: _Signal, body: bytes, limits: Limits, allowance: Allowance) 
         message.ParseFromString(body)
     except ProtobufError as exc:
         try:
-            rest = repaired(body, kind, signal.id_field)
+            rest = repaired(body, kind, signal.id_field, allowance)  # counts what it walks through, all that is there
             message.ParseFromString(rest.body)
         except (ValueError, ProtobufError):
             raise DecodeError(_no_message(body, kind, exc)) from exc
         unreadable = rest.refused
-    _count(message, signal, allowance)
+    else:
+        _count(message, signal, allowance)
     return _Parsed(message, read, unreadable)
 
 

@@ -11,15 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from otel_runs.spans.protobuf_wire import DELIMITED, fields, head_of
-from otel_runs.spans.sizes import UNBOUNDED, Allowance
+from otel_runs.spans.protobuf_wire import DELIMITED, head_of
+from otel_runs.spans.sizes import UNBOUNDED, Allowance, counted_fields
 
 _LEVELS: Final = (1, 2, 2)
 """Numbers of the fields that are cut apart: of a request, of a resource's part, of a scope's part."""
-
-
-_COUNTED: Final = 1_000
-"""Fields that are counted at a time: there are as many as spans."""
 
 
 class _Piece(NamedTuple):
@@ -92,10 +88,7 @@ def _runs(
     common = bytearray()
     runs: list[tuple[int, int, int]] = []
     first = content = last = start
-    count = 0
-    for count, (found, kind, before, inside, behind) in enumerate(fields(body, start, end), 1):
-        if count % _COUNTED == 0:
-            allowance.take(_COUNTED)
+    for found, kind, before, inside, behind in counted_fields(body, start, end, allowance):
         is_one = found == number and kind == DELIMITED
         if last > first and (not is_one or behind - first > size):
             runs.append((first, content, last))
@@ -104,7 +97,6 @@ def _runs(
             common += body[before:behind]
             first = behind
         content, last = inside, behind
-    allowance.take(count % _COUNTED)
     if last > first:
         runs.append((first, content, last))
     return bytes(common), runs

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError as ProtobufError
 from google.protobuf.message import Message
 
 from otel_runs.spans.protobuf_wire import DELIMITED, delimited, fields
+from otel_runs.spans.sizes import UNBOUNDED, Allowance, counted_fields
 
 _RESOURCES: Final = 1
 _SCOPES: Final = 2
@@ -30,16 +31,18 @@ class Repaired(NamedTuple):
     """The id of each span (or log record's span) that was taken out, as it stands there; empty where there is none."""
 
 
-def repaired(body: bytes, kind: type[Message], id_field: int) -> Repaired:
+def repaired(body: bytes, kind: type[Message], id_field: int, allowance: Allowance = UNBOUNDED) -> Repaired:
     """The request without the entries that cannot be read.
 
     Args:
         body: of traces or logs.
         kind: of the message: of traces or of logs.
         id_field: number of the field in which an entry has its span id.
+        allowance: takes each field that is looked at.
 
     Raises:
         ValueError: it is damaged in other places as well.
+        TooLargeError: it has more fields than are allowed.
     """
     refused: list[bytes] = []
 
@@ -53,12 +56,12 @@ def repaired(body: bytes, kind: type[Message], id_field: int) -> Repaired:
         return content
 
     def scope(content: bytes) -> bytes:
-        return _rebuilt(content, _ENTRIES, readable)
+        return _rebuilt(content, _ENTRIES, readable, allowance)
 
     def resource(content: bytes) -> bytes:
-        return _rebuilt(content, _SCOPES, scope)
+        return _rebuilt(content, _SCOPES, scope, allowance)
 
-    return Repaired(_rebuilt(body, _RESOURCES, resource), refused)
+    return Repaired(_rebuilt(body, _RESOURCES, resource, allowance), refused)
 
 
 def _id(entry: bytes, id_field: int) -> bytes:
@@ -68,10 +71,10 @@ def _id(entry: bytes, id_field: int) -> bytes:
     return b""
 
 
-def _rebuilt(message: bytes, number: int, change: Callable[[bytes], bytes | None]) -> bytes:
+def _rebuilt(message: bytes, number: int, change: Callable[[bytes], bytes | None], allowance: Allowance) -> bytes:
     """The message with the content of some of its fields changed, or (None) left out."""
     parts = []
-    for found, kind, start, content, end in fields(message, 0, len(message)):
+    for found, kind, start, content, end in counted_fields(message, 0, len(message), allowance):
         if (found, kind) != (number, DELIMITED):
             parts.append(message[start:end])
             continue

@@ -10,7 +10,8 @@ from typing import Final
 
 DELIMITED: Final = 2
 """The wire type of texts, bytes and messages."""
-_GROUP: Final = 3
+GROUP: Final = 3
+"""The wire type of an old kind of message inside a message, which has an end mark instead of a length."""
 _GROUP_END: Final = 4
 _FIXED: Final = {1: 8, 5: 4}
 """Wire type -> bytes."""
@@ -45,10 +46,13 @@ def fields(message: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
             _, place = _read_varint(message, place)
         elif kind in _FIXED:
             place += _FIXED[kind]
-        elif kind == _GROUP:
+        elif kind == GROUP:
             place = _behind_group(message, place)
         else:
             msg = f"wire type {kind} at byte {before}"
+            raise ValueError(msg)
+        if tag <= _WIRE_TYPE:  # as in zeros
+            msg = f"field number 0 at byte {before}"
             raise ValueError(msg)
         if place > end:
             msg = f"the message ends inside its field {tag >> _WIRE_TYPE_BITS}"
@@ -57,12 +61,12 @@ def fields(message: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
 
 
 def _behind_group(message: bytes, place: int) -> int:
-    """The place behind a group, an old kind of message inside a message, which has an end mark instead of a length."""
+    """The place behind a group: all that is in it has to be walked through."""
     depth = 1
     for _ in range(_LONGEST_GROUP):
         tag, place = _read_varint(message, place)
         kind = tag & _WIRE_TYPE
-        depth += (kind == _GROUP) - (kind == _GROUP_END)
+        depth += (kind == GROUP) - (kind == _GROUP_END)
         if depth == 0:
             return place
         if kind == DELIMITED:

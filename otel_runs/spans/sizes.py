@@ -7,12 +7,13 @@ there would be ten million. They took 1.5 GB and half a minute. No real span is 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
 from otel_runs.errors import TooLargeError
-from otel_runs.spans.protobuf_wire import DELIMITED, fields
+from otel_runs.spans.protobuf_wire import DELIMITED, GROUP, fields
 
 MOST: Final = 200_000
 """Spans (or log records), scopes and resources of a request together. Senders put some thousand into one."""
@@ -22,6 +23,8 @@ _LEAST_BYTES: Final = 16
 """Of each, on average."""
 _SMALLEST_FIELD: Final = 2
 """Bytes, of protobuf."""
+_COUNTED: Final = 1_000
+"""Fields that are counted at a time: there are as many as spans."""
 _FEW_OBJECTS: Final = 100_000
 """That any JSON may have: they take 20 MB."""
 _LEAST_JSON_BYTES: Final = 12
@@ -55,6 +58,31 @@ class Allowance:
 
 
 UNBOUNDED: Final = Allowance(None)
+
+
+def counted_fields(
+    message: bytes, start: int, end: int, allowance: Allowance
+) -> Iterator[tuple[int, int, int, int, int]]:
+    """The fields of the message between two places, as ``fields`` yields them, each taken from an allowance.
+
+    Raises:
+        ValueError: it is no message.
+        TooLargeError: it has more fields than are allowed.
+    """
+    count = 0
+    for field in fields(message, start, end):
+        _, kind, before, _, behind = field
+        count += _fields_in(kind, behind - before)
+        if count >= _COUNTED:
+            allowance.take(count)
+            count = 0
+        yield field
+    allowance.take(count)
+
+
+def _fields_in(kind: int, size: int) -> int:
+    """For how many fields one stands: to find the end of a group costs as much as all that may be in it."""
+    return size // _SMALLEST_FIELD if kind == GROUP else 1
 
 
 def require_few_objects(body: bytes) -> None:
@@ -91,8 +119,8 @@ def require_few_fields(body: bytes, kind: Any) -> None:
         descriptor, start, end = messages.pop()
         # What is damaged is found, and told, by who reads it.
         with suppress(ValueError):
-            for number, wire_type, _, content, behind in fields(body, start, end):
-                left -= 1
+            for number, wire_type, before, content, behind in fields(body, start, end):
+                left -= _fields_in(wire_type, behind - before)
                 if left < 0:
                     msg = f"A span (or resource, or log record) of the request has more than {MOST} fields."
                     raise TooLargeError(msg)

@@ -14,7 +14,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from otel_runs import attributes as key
 from otel_runs.errors import DecodeError
 from otel_runs.spans.decoded import Decoded
-from otel_runs.spans.from_otlp_protobuf import spans_from_protobuf, started_spans_from_protobuf_logs
+from otel_runs.spans.from_otlp_protobuf import (
+    parts_from_protobuf,
+    spans_from_protobuf,
+    started_spans_from_protobuf_logs,
+)
 from otel_runs.spans.protobuf_repair import repaired
 from tests.spans.otlp import LIMITS, SPAN, START, TRACE, logs, otlp_span, pairs, traces
 
@@ -125,3 +129,9 @@ def test_what_is_broken_elsewhere_too_gives_spans_or_a_decode_error(place: int, 
     except DecodeError:
         return
     assert isinstance(decoded, Decoded)
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000, 1_000_000])
+def test_zeros_are_no_message_of_any_size(size: int) -> None:
+    with pytest.raises(DecodeError, match="is no OTLP protobuf message TracesData"):
+        parts_from_protobuf("traces", bytes(size), LIMITS)
