@@ -35,8 +35,9 @@ class Room:
         Raises:
             OverloadedError: it would not.
         """
-        if not self._fits(bytes_) and not self._may_stand_outside(bytes_):
-            raise self._full()
+        with self._lock:
+            if not self._fits(bytes_) and not self._may_stand_outside(bytes_):
+                raise self._full()
 
     def add(self, share: Share, bytes_: int) -> None:
         """Take so much more for a request; see ``Share.add``."""
