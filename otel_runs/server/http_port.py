@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -75,7 +75,8 @@ class HttpPort:
         """Not by the limit of uvicorn, which refuses to tell the health, too."""
 
         async def limited(scope: Scope, receive: Receive, send: Send) -> None:
-            is_full = len(self._server.server_state.connections) > _CONNECTIONS
+            connections = self._server.server_state.connections
+            is_full = len(connections) > _CONNECTIONS and len(_staying(connections)) > _CONNECTIONS
             if is_full and scope["path"] not in HEALTH_PATHS:
                 headers = {"Connection": "close", "Retry-After": "1"}
                 await PlainTextResponse("Too many connections; send it again.\n", 503, headers)(scope, receive, send)
@@ -135,13 +136,13 @@ class _PatientProtocol(H11Protocol):
             self._limit.cancel()
 
     def _make_room(self) -> None:
-        others = [each for each in self.connections if isinstance(each, _PatientProtocol) and each is not self]
-        staying = [each for each in others if not each.transport.is_closing()]
+        staying = [each for each in _staying(self.connections) if each is not self]
         if len(staying) < _CONNECTIONS:
             return
         resting = [each for each in staying if each.cycle is None or each.cycle.response_complete]
         if resting:
-            min(resting, key=lambda each: each._heard).transport.close()  # noqa: SLF001  of the same class
+            # Over TLS, close() waits half a minute for the goodbye of a client that may long be gone.
+            min(resting, key=lambda each: each._heard).transport.abort()  # noqa: SLF001  of the same class
         elif len(staying) >= _CONNECTIONS + _FOR_HEALTH:
             self.transport.abort()
 
@@ -156,4 +157,9 @@ class _PatientProtocol(H11Protocol):
     def _close_unless_answering(self) -> None:
         self._limit = None
         if self.conn.their_state is h11.IDLE:
-            self.transport.close()
+            self.transport.abort()
+
+
+def _staying(connections: Iterable[Any]) -> list[Any]:  # uvicorn's types say that a connection always has a request
+    """Without those that are being closed, which over TLS may take a while."""
+    return [each for each in connections if isinstance(each, _PatientProtocol) and not each.transport.is_closing()]

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.server.running import ThreadedServer, serving
+from tests.servers.certificates import Certificate, new_certificate
+from tests.servers.missing import needed
 
 
 @pytest.fixture
@@ -18,3 +20,10 @@ def server(sqlite_url: str) -> Iterator[ThreadedServer]:
     """A server on a fresh SQLite file."""
     with serving(sqlite_url) as running:
         yield running
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    """Of a server on this machine."""
+    with needed():
+        return new_certificate(tmp_path)

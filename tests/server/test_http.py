@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import socket
+import ssl
 import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,8 +25,10 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from otel_runs import attributes as key
 from otel_runs.receiver import over_http
 from otel_runs.server import http_port
+from otel_runs.server.options import Tls
 from tests.server.requests import new_request, new_trace
 from tests.server.running import JSON, PROTOBUF, ThreadedServer, serving
+from tests.servers.certificates import Certificate
 from tests.spans.otlp import PARENT, SPAN, START, TRACE, document, logs, otlp_span, pairs, traces
 from tests.stored_names import names_in
 from tests.waiting import wait_until
@@ -287,6 +290,24 @@ def test_connection_that_rests_makes_room_for_another_one(
         assert resting[0].recv(1000) == b"", "it has rested longest"
         resting[2].sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         assert code_of(resting[2]) == 200, "it has not"
+
+
+def test_connection_over_tls_whose_client_has_gone_makes_room_at_once(
+    sqlite_url: str, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over TLS both sides say goodbye: who waits for that of a client that has gone has its connection meanwhile."""
+    monkeypatch.setattr(http_port, "_CONNECTIONS", 3)
+    context = ssl.create_default_context(cafile=certificate.file)
+    with serving(sqlite_url, tls=Tls(*certificate)) as server, ExitStack() as stack:
+        for _ in range(6):
+            https = http.client.HTTPSConnection(*server.ports.otlp_http, timeout=10, context=context)
+            stack.callback(https.close)
+            https.request("POST", "/v1/traces", new_request().SerializeToString(), {"content-type": PROTOBUF})
+            assert https.getresponse().status == 200
+        port = server.server._http
+        assert port is not None
+        taken = port._server.server_state.connections
+        wait_until(lambda: len(taken) == 3, seconds=5, what="the end of three connections")
 
 
 def test_health_is_told_while_all_connections_are_busy(server: ThreadedServer, monkeypatch: pytest.MonkeyPatch) -> None:

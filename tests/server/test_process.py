@@ -12,7 +12,6 @@ import subprocess
 import threading
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 import grpc
 import pytest
@@ -20,8 +19,7 @@ import pytest
 from tests.programs import Programs, otel_runs_command, words_of
 from tests.server.requests import new_request
 from tests.server.running import PROTOBUF, SECONDS, TRACES, ServerProcess, failure_of
-from tests.servers.certificates import Certificate, new_certificate
-from tests.servers.missing import needed
+from tests.servers.certificates import Certificate
 from tests.stored_names import names_in
 
 
@@ -192,12 +190,6 @@ def test_address_that_others_reach_is_warned_of_unless_there_are_a_token_and_tls
     assert "Whoever reaches 0.0.0.0:0 can write runs" in open_to_all.log.read_text()
     assert "The token travels unencrypted" in with_token.log.read_text()
     assert "WARNING" not in at_home.log.read_text()
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Certificate:
-    with needed():
-        return new_certificate(tmp_path)
 
 
 def test_both_ports_speak_tls_with_the_given_certificate(programs: Programs, certificate: Certificate) -> None:
