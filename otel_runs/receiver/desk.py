@@ -7,7 +7,7 @@ import hmac
 import logging
 import time
 
-from otel_runs.errors import OtelRunsError, UnauthenticatedError
+from otel_runs.errors import OtelRunsError, TooLargeError, UnauthenticatedError
 from otel_runs.receiver.answers import Answer, answer_to
 from otel_runs.receiver.intake import Intake
 from otel_runs.receiver.meters import Meters
@@ -46,10 +46,12 @@ class Desk:
 
         Raises:
             UnauthenticatedError: it does not show the token.
+            TooLargeError: it is above the limit.
             OverloadedError: there is no room for it now.
             StoppingError: the server takes no more work.
         """
         self.authenticate(authorization)
+        self.require_allowed(size)
         self.require_room(size)
 
     def authenticate(self, authorization: str | None) -> None:
@@ -67,6 +69,16 @@ class Desk:
             if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), self._token.encode()):
                 msg = "This server wants a token: send 'Authorization: Bearer <token>' with the right one."
                 raise UnauthenticatedError(msg)
+
+    def require_allowed(self, size: int) -> None:
+        """Refuse a request that is larger than one may be, as it is sent.
+
+        Raises:
+            TooLargeError: it is.
+        """
+        if size > self.most_bytes:
+            msg = f"The body is larger than {self.most_bytes} bytes; send smaller batches."
+            raise TooLargeError(msg)
 
     def require_room(self, size: int = 0) -> None:
         """As ``Intake.require_room``."""

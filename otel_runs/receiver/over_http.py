@@ -18,7 +18,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from otel_runs.errors import NotReceivedError, SlowRequestError, StoppingError, TooLargeError, UnsupportedError
+from otel_runs.errors import NotReceivedError, SlowRequestError, StoppingError, UnsupportedError
 from otel_runs.receiver.answers import Answer, answer_to
 from otel_runs.receiver.desk import Desk
 from otel_runs.receiver.messages import CONTENT_TYPES, encoded, response, status
@@ -61,7 +61,7 @@ def http_app(desk: Desk, readiness: Readiness, others: Sequence[BaseRoute] = ())
         return PlainTextResponse("ready\n") if missing is None else PlainTextResponse(f"{missing}\n", 503)
 
     async def metrics(http: HttpRequest) -> Response:
-        await _Body(http, desk.most_bytes).skip()
+        await _Body(http, desk).skip()
         return _failure(desk.failed(PROTOCOL, NotReceivedError(METRICS_ARE_NOT_RECEIVED)), http)
 
     async def other(request: HttpRequest, error: Exception) -> Response:
@@ -92,7 +92,7 @@ def _receiver(desk: Desk, signal: Signal) -> Handler:
     """What answers the requests of one signal."""
 
     async def receive(http: HttpRequest) -> Response:
-        body = _Body(http, desk.most_bytes)
+        body = _Body(http, desk)
         try:
             desk.admit(http.headers.get("authorization"), _announced_size(http))
             encoding = _encoding(http)
@@ -141,9 +141,11 @@ def _content_type(http: HttpRequest) -> str:
 class _Body:
     """The body of a request, read piece by piece."""
 
-    def __init__(self, http: HttpRequest, limit: int) -> None:
+    def __init__(self, http: HttpRequest, desk: Desk) -> None:
         self._http = http
-        self._limit = limit
+        self._desk = desk
+        self._size = 0
+        """Bytes that have come."""
         self._is_complete = False
 
     async def read(self, arriving: Share) -> bytes:
@@ -162,20 +164,17 @@ class _Body:
         # until the end: they are small, so the heap keeps their place. It would hold 10 MB more (bench/receivers.py).
         blocks: list[bytes] = []
         pieces: list[bytes] = []
-        size = put_together = 0
+        put_together = 0
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while not self._is_complete:
                     pieces.append(await self._piece())
-                    size += len(pieces[-1])
                     arriving.add(len(pieces[-1]))
-                    if size - put_together >= _BLOCK_BYTES:
+                    if self._size - put_together >= _BLOCK_BYTES:
                         blocks.append(b"".join(pieces))
                         pieces.clear()
-                        put_together = size
-                    if size > self._limit:
-                        msg = f"The body is larger than {self._limit} bytes; send smaller batches."
-                        raise TooLargeError(msg)
+                        put_together = self._size
+                    self._desk.require_allowed(self._size)
         except TimeoutError as exc:
             msg = f"The body did not arrive within {BODY_SECONDS:g} seconds; send the request again."
             raise SlowRequestError(msg) from exc
@@ -183,11 +182,10 @@ class _Body:
 
     async def skip(self) -> None:
         """Let the client finish, within limits: many see an answer only after they have sent everything."""
-        left = self._limit
         with suppress(TimeoutError, ClientDisconnect, asyncio.CancelledError):  # the answer is due, also at a stop
             async with asyncio.timeout(_SKIP_SECONDS):
-                while left > 0 and not self._is_complete:
-                    left -= len(await self._piece())
+                while self._size < 2 * self._desk.most_bytes and not self._is_complete:
+                    await self._piece()
 
     async def _piece(self) -> bytes:
         message = await self._http.receive()
@@ -195,6 +193,7 @@ class _Body:
             raise ClientDisconnect
         self._is_complete = not message.get("more_body", False)
         piece: bytes = message.get("body", b"")
+        self._size += len(piece)
         return piece
 
 

@@ -126,6 +126,18 @@ def test_large_body_arrives_while_others_have_taken_the_room(sqlite_url: str) ->
         assert server.post(bytes(90_000)).code == 503
 
 
+def test_body_that_tells_that_it_is_above_the_limit_is_refused_for_good_whatever_the_load(sqlite_url: str) -> None:
+    """Put off, it would be sent again and again; and while it arrives, it would take the place of those that may."""
+    head = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: %d\r\n\r\n"
+    with serving(sqlite_url, queue_bytes=200_000, most_bytes=120_000) as server, ExitStack() as stack:
+        for _ in range(2):
+            slow = stack.enter_context(socket.create_connection(server.ports.otlp_http, timeout=SECONDS))
+            slow.sendall(head % 110_000 + bytes(90_000))
+        wait_until(lambda: server.server._meters.queue_bytes == 180_000, what="two bodies that arrive")
+        assert server.post(bytes(115_000)).code == 503
+        assert server.post(bytes(230_000)).code == 413
+
+
 def test_client_that_leaves_in_the_middle_of_a_body_takes_no_room_with_it(sqlite_url: str) -> None:
     with serving(sqlite_url) as server:
         with socket.create_connection(server.ports.otlp_http, timeout=SECONDS) as connection:
