@@ -71,7 +71,10 @@ def _unzstd(body: bytes, limit: int) -> bytes:
     """
     zstd = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
     content = zstd.stream_reader(body, read_across_frames=True).read(limit + 1)
-    return content if len(content) > limit else _joined(body, limit, lambda: _Frame(zstd), "zstd frames")
+    if len(content) > limit:
+        return content
+    del content  # before the same comes again
+    return _joined(body, limit, lambda: _Frame(zstd), "zstd frames")
 
 
 class _Stream(Protocol):

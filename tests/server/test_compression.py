@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -58,3 +59,15 @@ def test_last_member_without_its_end_is_refused(compression: str, cut: int) -> N
     packed = PACKED[compression](b"x" * 600)
     with pytest.raises(DecodeError, match=f"is no complete {compression}"):
         unpacked(packed + packed[:-cut], compression, LIMIT)
+
+
+@both
+def test_unpacking_takes_memory_for_two_of_what_comes_out(compression: str) -> None:
+    packed = PACKED[compression](os.urandom(4_000_000).hex().encode())
+    tracemalloc.start()
+    try:
+        unpacked(packed, compression, 8_000_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * 8_000_000
