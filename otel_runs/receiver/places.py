@@ -33,7 +33,8 @@ class Places:
 
     A call whose message never comes would keep its place until its time is over, and a few of them would keep everybody
     else out. So one connection gets all places but one, a free place goes to the connection that has the fewest, and
-    who has had one for long must leave when somebody else has waited for long.
+    who has had one for long must leave when somebody else has waited for long. But not those in the older half: where
+    many messages come slowly, some must come to their end.
 
     Args:
         number: of places.
@@ -46,6 +47,8 @@ class Places:
         self._inside: list[_Call] = []
         """The oldest first."""
         self._waiting: list[_Call] = []
+        self._admitted: dict[str, float] = {}
+        """When connections that have calls here got their last place, in the loop's time."""
 
     @asynccontextmanager
     async def one(self, connection: str, leaving: asyncio.Timeout) -> AsyncIterator[None]:
@@ -66,24 +69,29 @@ class Places:
             yield
         finally:
             (self._inside if call.turn.done() else self._waiting).remove(call)
+            if all(other.connection != connection for other in (*self._inside, *self._waiting)):
+                self._admitted.pop(connection, None)
             self._admit()
 
     def _admit(self) -> None:
         """Give what is free to who waits."""
         while self._waiting and len(self._inside) < self._number:
             has = Counter(call.connection for call in self._inside)
-            call = min(self._waiting, key=lambda call: has[call.connection])  # of several, the first that came
+            # Of several that have as few, who got one longest ago; of those that never did, the first that came.
+            call = min(self._waiting, key=lambda call: (has[call.connection], self._admitted.get(call.connection, 0.0)))
             if has[call.connection] >= self._most:
                 return
             self._waiting.remove(call)
             self._inside.append(call)
-            call.since = asyncio.get_running_loop().time()
+            call.since = self._admitted[call.connection] = asyncio.get_running_loop().time()
             call.turn.set_result(None)
 
     def _send_one_away(self, waiting: str) -> None:
-        """Of all calls, or of the same connection if it has as many as it may."""
-        own = [call for call in self._inside if call.connection == waiting]
+        """Of the younger half, or of those of the same connection in it if that has as many as it may."""
+        younger = self._inside[self._number // 2 :]
+        if sum(call.connection == waiting for call in self._inside) >= self._most:
+            younger = [call for call in younger if call.connection == waiting]
         now = asyncio.get_running_loop().time()
-        late = next((call for call in (own if len(own) >= self._most else self._inside) if call.is_late(now)), None)
+        late = next((call for call in younger if call.is_late(now)), None)
         if late is not None:
             late.leaving.reschedule(now)

@@ -246,10 +246,11 @@ def hanging_calls(address: str, number: int) -> Iterator[None]:
                 call.cancel()
 
 
-@pytest.mark.parametrize(("connections", "within"), [(1, 2.0), (3, 8.0)])
+@pytest.mark.parametrize(("connections", "within"), [(1, 2.0), (3, 6.0), (6, 6.0)])
 def test_calls_whose_messages_never_come_do_not_keep_other_connections_out(
-    server: ThreadedServer, connections: int, within: float
+    server: ThreadedServer, connections: int, within: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(places, "PATIENCE_SECONDS", 0.5)
     with ExitStack() as stack:
         for _ in range(connections):
             stack.enter_context(hanging_calls(str(server.ports.otlp_grpc), 20))
@@ -272,6 +273,32 @@ def test_slow_message_has_its_whole_time_while_nobody_waits(
     with grpc.insecure_channel(str(server.ports.otlp_grpc)) as channel, ThreadPoolExecutor(3) as clients:
         export = channel.stream_unary(f"/{TRACES}/Export")
         assert list(clients.map(lambda _: export(slow(), timeout=SECONDS), range(3))) == [b""] * 3
+
+
+def test_slow_messages_come_to_their_end_however_many_there_are(
+    server: ThreadedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent away by each other and begun again, all of them would be for ever on their way."""
+    monkeypatch.setattr(places, "PATIENCE_SECONDS", 0.1)
+    body = new_request().SerializeToString()
+
+    def slow() -> Iterator[bytes]:
+        time.sleep(0.5)
+        yield body
+
+    def send(_: int) -> bytes:
+        with grpc.insecure_channel(str(server.ports.otlp_grpc), [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            export = channel.stream_unary(f"/{TRACES}/Export")
+            for _ in range(20):
+                try:
+                    return bytes(export(slow(), timeout=SECONDS))
+                except grpc.RpcError as exc:
+                    if failure_of(exc).code is not grpc.StatusCode.UNAVAILABLE:
+                        raise
+        return b"never"
+
+    with ThreadPoolExecutor(10) as clients:
+        assert list(clients.map(send, range(10))) == [b""] * 10
 
 
 def http2_frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
