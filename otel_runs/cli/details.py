@@ -104,7 +104,8 @@ def _identity(run: StoredRun, now: datetime, marks: Marks) -> Iterator[Detail]:
 def _status(run: StoredRun, marks: Marks) -> Text:
     text = Text.assemble(status_mark(run.status, marks), " ", status_text(run.status))
     # Only what is not said already: runs usually stop for the reason that is their status, and say so themselves.
-    reasons = (("stop reason", run.stop_reason, run.status), ("according to", run.status_source, "span"))
+    usual_reason = "completed" if run.status == "degraded" else run.status
+    reasons = (("stop reason", run.stop_reason, usual_reason), ("according to", run.status_source, "span"))
     known = ", ".join(f"{name}: {one_line(value)}" for name, value, usual in reasons if value and value != usual)
     if known:
         text.append(f"  ({known})", style="dim")
@@ -112,7 +113,9 @@ def _status(run: StoredRun, marks: Marks) -> Text:
 
 
 def _ending(run: StoredRun, now: datetime) -> str:
-    """What a status means that somebody else than the run itself has given it, or may soon."""
+    """What a status means that is no plain word, or that somebody else than the run itself has given, or may soon."""
+    if run.status == "degraded":
+        return "it came to its end, but a step failed on the way"
     if run.stop_reason == LOST and run.status == "failed":
         since = f"no sign of life since {_exact_time(run.completed_at)}" if run.completed_at else "no sign of life"
         return f"{since}: presumed dead; if it ends after all, its own end stands"

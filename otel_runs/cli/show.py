@@ -161,7 +161,8 @@ def _errors(tree: RunTree) -> Iterator[tuple[str, str]]:
     """The run's error; where it has none though it did not go well, those of its first failed steps."""
     run = tree.run
     if run.error is not None:
-        yield f"Error: {one_line(run.error_type or run.name)}", run.error
+        reason = None if run.stop_reason == "error" else run.stop_reason
+        yield f"Error: {one_line(run.error_type or reason or run.name)}", run.error
     elif run.status in {"failed", "degraded", "cancelled"}:
         failed = [step for step in tree.model_runs if step.status == "failed" and step.error is not None]
         for step in failed[:ERRORS_SHOWN]:

@@ -143,6 +143,17 @@ def test_run_that_survived_a_failure_shows_the_errors_of_its_steps(rows: Rows, o
     assert otel_runs("show", run).out.endswith("Error in extract: ValueError\n" + ERROR + "\n")
 
 
+def test_error_without_a_type_is_headed_by_the_stop_reason_not_by_the_name(rows: Rows, otel_runs: CommandLine) -> None:
+    error = "the process ended with exit code 5"
+    run = rows.run(1, name="nightly", status="failed", stop_reason="exit:5", error=error)
+    assert otel_runs("show", run).out.endswith(f"Error: exit:5\n{error}\n")
+
+
+def test_degraded_run_says_in_words_what_that_is(rows: Rows, otel_runs: CommandLine) -> None:
+    printed = otel_runs("show", rows.run(1, status="degraded", stop_reason="completed")).out
+    assert "degraded\n               it came to its end, but a step failed on the way\n" in printed
+
+
 def test_without_an_id_the_latest_run_is_shown(rows: Rows, otel_runs: CommandLine) -> None:
     rows.run(1, name="older")
     newest = rows.run(2, name="newest")
