@@ -61,6 +61,7 @@ class RunServer:
         self._store = RunStore(options.database)
         room = Room(options.queue_bytes)
         self._meters = Meters(room)
+        self._logged = self._meters.counts
         self._store.load_driver()  # before workers are forked, which share it then
         self._workers = Workers(options) if options.workers > 1 else None
         store = self._workers or Storing(self._store.save, options.limits, options.most_bytes)
@@ -135,6 +136,7 @@ class RunServer:
         await asyncio.gather(*self._closing_ports())
         if self._logging is not None:
             self._logging.cancel()
+            self._log_what_came()  # what was refused since the last line is told nowhere else
         await self._release()
         return is_done
 
@@ -169,13 +171,15 @@ class RunServer:
         return self._store.problem() or self._writes.problem()
 
     async def _log(self, interval: float) -> None:
-        before = self.counts
         while True:
             await asyncio.sleep(interval)
-            now = self.counts
-            if now != before:
-                logger.info("%s, queue bytes: %d", summary(now, before), self._meters.queue_bytes)
-            before = now
+            self._log_what_came()
+
+    def _log_what_came(self) -> None:
+        now = self.counts
+        if now != self._logged:
+            logger.info("%s, queue bytes: %d", summary(now, self._logged), self._meters.queue_bytes)
+        self._logged = now
 
 
 def summary(now: Counts, before: Counts) -> str:

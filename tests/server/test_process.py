@@ -226,6 +226,15 @@ def test_line_in_the_log_says_what_came_in_and_only_if_something_did(programs: P
     assert "requests: 0" not in text
 
 
+def test_log_says_at_the_stop_what_came_in_since_its_last_line(programs: Programs) -> None:
+    with ServerProcess(programs, "--db", "runs.db") as server:
+        server.post(new_request())
+        server.post(b"\xff", "text/plain")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(SECONDS) == 0
+        assert "requests: 2, spans stored: 3, spans refused: 0, requests refused: 1" in server.log.read_text()
+
+
 def test_request_that_is_still_arriving_at_a_stop_is_asked_for_again(programs: Programs) -> None:
     """With any other code its sender would drop it: a Collector sends nothing again that was answered with 500."""
     with ServerProcess(programs, "--db", "runs.db") as server, ExitStack() as stack:
