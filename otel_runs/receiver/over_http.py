@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from otel_runs.errors import NotReceivedError, SlowRequestError, StoppingError, UnsupportedError
 from otel_runs.receiver.answers import Answer, answer_to
@@ -44,7 +44,7 @@ Readiness = Callable[[], Awaitable[str | None]]
 """Says why the server is not ready, or None if it is."""
 
 
-def http_app(desk: Desk, readiness: Readiness, others: Sequence[BaseRoute] = ()) -> Starlette:
+def http_app(desk: Desk, readiness: Readiness, others: Sequence[Route] = ()) -> Starlette:
     """The application behind the HTTP port.
 
     Args:
@@ -67,11 +67,14 @@ def http_app(desk: Desk, readiness: Readiness, others: Sequence[BaseRoute] = ())
     async def other(request: HttpRequest, error: Exception) -> Response:
         """An unknown path, or a method that a path does not know."""
         code = error.status_code if isinstance(error, HTTPException) else 500
-        nothing = NotReceivedError(f"{request.method} {request.url.path} is nothing here.")
+        nothing = NotReceivedError(f"{request.method} {request.url.path} is not served here; expected {served}.")
         # Counted if it may be an export to a wrong path: browsers and scrapers ask for all kinds of things.
         answer = desk.failed(PROTOCOL, nothing) if request.method == "POST" else answer_to(nothing)
         return _failure(answer._replace(http=code), request, getattr(error, "headers", None))
 
+    served = ", ".join(
+        ["POST /v1/traces or /v1/logs", f"GET {_ALIVE} or {_READY}", *(f"GET {route.path_format}" for route in others)]
+    )
     app = Starlette(
         routes=[
             Route("/v1/traces", _receiver(desk, "traces"), methods=["POST"]),

@@ -204,7 +204,9 @@ def test_errors_of_http_itself_have_a_status_as_body_too(
 ) -> None:
     answer = server.request(method, path, content_type=PROTOBUF)
     assert answer.code == code
-    assert answer.status.message == f"{method} {path} is nothing here."
+    assert answer.status.message == (
+        f"{method} {path} is not served here; expected POST /v1/traces or /v1/logs, GET /healthz or /readyz."
+    )
 
 
 LIMIT = 100_000

@@ -50,6 +50,7 @@ def test_page_says_what_show_prints(programs: Programs) -> None:
         assert server.post(traces(*spans)).code == 200
         by_trace = server.request("GET", f"/runs/{trace_id}")
         by_run = server.request("GET", f"/runs/{run_id_from_trace(trace_id)}")
+        assert b"GET /runs/{run_id}" in server.request("GET", "/").body, "who has no id yet is told where runs are"
     shown = programs.run(otel_runs_command("show", trace_id, "--db", "runs.db"))
     assert by_trace.code == 200
     assert by_trace.headers["content-type"] == "text/html; charset=utf-8"
