@@ -44,6 +44,16 @@ def shown(value: object) -> str:
     return f"{text if len(text) <= _SHOWN else text[:_SHOWN] + '...'} ({type(value).__name__})"
 
 
+def named(span_id: str, name: object) -> str:
+    """Which span a message is about: its id, or where it has none its name.
+
+    ASCII: a half surrogate pair could not be sent back in the answer.
+    """
+    if span_id or not isinstance(name, str):
+        return f"Span {span_id or None}"
+    return f"Span named {name[:_SHOWN]!a}"
+
+
 def refuse_without_identity(trace_id: str, span_id: str, start_ns: int) -> None:
     """Refuse a span that has no place or time.
 

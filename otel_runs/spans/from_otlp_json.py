@@ -14,7 +14,7 @@ import orjson
 
 from otel_runs import attributes as key
 from otel_runs.errors import DecodeError
-from otel_runs.spans.decoded import Decoded, RefusedError, parent_id_of, refuse_without_identity, shown, tell
+from otel_runs.spans.decoded import Decoded, RefusedError, named, parent_id_of, refuse_without_identity, shown, tell
 from otel_runs.spans.json_values import attributes_of, id_of, integer_of
 from otel_runs.spans.limits import Limits
 from otel_runs.spans.sizes import UNBOUNDED, Allowance, require_few_objects
@@ -102,7 +102,8 @@ def spans_from_document(document: Json, limits: Limits, allowance: Allowance = U
         try:
             decoded.spans.append(_span(found, resource, scope_name, limits))
         except RefusedError as exc:
-            tell(decoded.refused, f"Span {_shown_id(found)}", exc)
+            name = found.get("name") if isinstance(found, dict) else None
+            tell(decoded.refused, named(_shown_id(found), name), exc)
     return decoded
 
 
@@ -119,7 +120,7 @@ def started_spans_from_document(document: Json, limits: Limits, allowance: Allow
         try:
             spans.append(_started(record, event_name, resource, scope_name, limits))
         except RefusedError as exc:
-            tell(refused, f"Log record of span {_shown_id(record)}", exc)
+            tell(refused, f"Log record of span {_shown_id(record) or None}", exc)
     return Decoded(spans, refused, ignored)
 
 
@@ -199,8 +200,10 @@ def _span(found: object, resource: Resource, scope_name: str, limits: Limits) ->
 
 
 def _shown_id(found: object) -> str:
-    """The span id of a span or log record that is refused, as it is written there."""
+    """The span id of a span or log record that is refused, as it is written there; empty if it is not."""
     id_ = found.get("spanId") if isinstance(found, dict) else None
+    if id_ is None:
+        return ""
     # ASCII: a half surrogate pair could not be sent back in the answer.
     return ascii(id_).strip("'")[:32]
 

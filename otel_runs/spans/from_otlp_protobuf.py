@@ -20,7 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import SpanFlags
 
 from otel_runs import attributes as key
 from otel_runs.errors import DecodeError
-from otel_runs.spans.decoded import Decoded, RefusedError, parent_id_of, refuse_without_identity, tell
+from otel_runs.spans.decoded import Decoded, RefusedError, named, parent_id_of, refuse_without_identity, tell
 from otel_runs.spans.protobuf_attributes import UNREADABLE, attributes_from_messages, known_pairs
 from otel_runs.spans.protobuf_messages import LogsData, TracesData
 from otel_runs.spans.protobuf_pieces import pieces
@@ -98,7 +98,7 @@ def spans_from_protobuf(body: bytes, limits: Limits, allowance: Allowance = UNBO
                 try:
                     decoded.spans.append(_span(span, resource, scope_name, limits, parsed.read))
                 except RefusedError as exc:
-                    tell(decoded.refused, f"Span {span.span_id[:8].hex()}", exc)
+                    tell(decoded.refused, named(span.span_id[:8].hex(), span.name), exc)
     return decoded
 
 

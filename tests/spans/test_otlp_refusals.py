@@ -118,6 +118,12 @@ def test_json_span_that_is_no_object_is_refused_by_itself() -> None:
     assert (len(decoded.spans), decoded.refused) == (1, ["Span None: it is 'load' (str); expected an object."])
 
 
+@pytest.mark.parametrize("inlet", DECODERS)
+def test_span_without_an_id_is_told_by_its_name(inlet: str) -> None:
+    decoded = DECODERS[inlet](traces(otlp_span(span_id=b"", name="loäd")), LIMITS)
+    assert decoded.refused == [r"Span named 'lo\xe4d': span_id is '' (str); expected 8 bytes, not all zero."]
+
+
 NO_OTLP_JSON = [
     (b"", "no JSON"),
     (b"{", "no JSON"),
