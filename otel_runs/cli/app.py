@@ -95,7 +95,10 @@ def tail(
     context: typer.Context,
     *,
     limit: Annotated[
-        int, typer.Option("-n", "--n", min=1, max=_MOST_ROWS, metavar="N", help="How many runs. Default: 10.")
+        int,
+        typer.Option(
+            "-n", "--n", min=1, max=_MOST_ROWS, metavar="N", show_default=False, help="How many runs. Default: 10."
+        ),
     ] = 10,
     status: Annotated[
         list[str] | None,
@@ -237,6 +240,7 @@ def models(
             metavar="ORDER",
             callback=_known_order,
             autocompletion=completion.model_orders,
+            show_default=False,
             help=f"What comes first: {', '.join(MODEL_ORDERS)}. Default: path.",
         ),
     ] = "path",

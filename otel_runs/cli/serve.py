@@ -16,10 +16,16 @@ def serve_command(
     context: typer.Context,
     *,
     otlp_grpc: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where to listen for OTLP/gRPC. Default: 127.0.0.1:4317.")
+        str,
+        typer.Option(
+            metavar="HOST:PORT", show_default=False, help="Where to listen for OTLP/gRPC. Default: 127.0.0.1:4317."
+        ),
     ] = "127.0.0.1:4317",
     otlp_http: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where to listen for OTLP/HTTP. Default: 127.0.0.1:4318.")
+        str,
+        typer.Option(
+            metavar="HOST:PORT", show_default=False, help="Where to listen for OTLP/HTTP. Default: 127.0.0.1:4318."
+        ),
     ] = "127.0.0.1:4318",
     tls_cert: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The server's certificate, with its chain, in PEM form.")
@@ -27,7 +33,9 @@ def serve_command(
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key, in PEM form.")] = None,
     workers: Annotated[
         int,
-        typer.Option(min=1, max=64, metavar="N", help="Processes that write, each on a core. Default: 1."),
+        typer.Option(
+            min=1, max=64, metavar="N", show_default=False, help="Processes that write, each on a core. Default: 1."
+        ),
     ] = 1,
     db: Database = None,
 ) -> None:

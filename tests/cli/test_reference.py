@@ -53,6 +53,17 @@ def test_usage_and_list_of_commands_are_those_of_the_page_and_whole(
         assert "..." not in rest.partition("Commands")[2]
 
 
+def test_help_says_a_default_once(reference: ModuleType) -> None:
+    """Typer adds a default to the help by itself, which may say it already."""
+    twice = [
+        (command.words, parameter.name)
+        for command in reference.commands()
+        for parameter in command.command.params
+        if parameter.default is not None and parameter.show_default and "Default: " in (parameter.help or "")
+    ]
+    assert twice == []
+
+
 def test_every_setting_is_documented() -> None:
     page = (DOCS / "settings.md").read_text(encoding="utf-8")
     assert all(f"| `{setting.env}` |" in page for setting in SETTINGS)
