@@ -230,9 +230,9 @@ class Spool:
         counters.add(dropped=spans)
         self._tell_once(
             f"dropped {error.errno}",
-            "%d spans are dropped, and more may be, which otel_runs.stats() counts; they cannot be spooled: %s.",
-            spans,
+            "Spans cannot be spooled: %s. %s dropped, and more may be, which otel_runs.stats() counts.",
             error,
+            "1 span is" if spans == 1 else f"{spans} spans are",
         )
         self._note_dropped()
 

@@ -364,7 +364,7 @@ def test_spans_that_neither_database_nor_spool_takes_are_told_as_dropped_at_last
 
     first, last = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
     assert "1 span could not be stored: StoreAccessError" in first
-    assert "1 spans are dropped" in last
+    assert "1 span is dropped" in last
     assert (stats().spans_spooled, stats().spans_dropped) == (0, 1)
 
 

@@ -40,7 +40,9 @@ def test_above_its_bytes_the_oldest_are_kept_and_the_rest_is_counted_and_told_on
     assert status(folder).dropped == told.spans_dropped
 
 
-def test_the_bytes_of_other_processes_and_of_the_quarantine_count_too(folder: Path) -> None:
+def test_the_bytes_of_other_processes_and_of_the_quarantine_count_too(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     other = spool_in(folder)
     other.append(some_spans(300))
     other.quarantine([Quarantined(b"x" * 1000, "because")])
@@ -49,6 +51,7 @@ def test_the_bytes_of_other_processes_and_of_the_quarantine_count_too(folder: Pa
     writer.append(some_spans(1, seed=2))
 
     assert stats().spans_dropped == 1
+    assert "1 span is dropped, and more may be" in caplog.text
 
 
 def test_what_a_replay_has_made_room_for_is_kept_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
