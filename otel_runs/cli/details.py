@@ -124,6 +124,8 @@ def _ending(run: StoredRun, now: datetime) -> str:
     silent = 0.0 if run.heartbeat_at is None else (now - run.heartbeat_at).total_seconds()
     if run.status == "running" and silent > SILENCE_WORTH_TELLING:
         return f"no sign of life for {duration(silent)}; its process may be gone (otel-runs doctor)"
+    if run.status == "running" and run.root_span_id is None and run.run_key is None:
+        return "only its parts have come, not its own span; for good, if something else has set TRACEPARENT"
     return ""
 
 

@@ -73,9 +73,10 @@ def rootless(still_open: list[RunHealth], now: datetime) -> Iterator[Finding]:
             "rootless-runs",
             "warning",
             f"Of {_named(found)} there are steps, but the span of the run itself has not arrived in a day.",
-            "The span was sampled out or filtered on its way, or its process was killed.",
-            "Look at samplers (OTEL_TRACES_SAMPLER, the Collector's tail_sampling and filter processors); runs and "
-            "steps must reach otel-runs unsampled: docs/collector.md",
+            "The span was sampled out or filtered on its way, or its process was killed, or it is not the pipeline's: "
+            "a CI system, for instance, had set TRACEPARENT.",
+            "Start the pipeline without TRACEPARENT, or look at samplers (OTEL_TRACES_SAMPLER, the Collector's "
+            "tail_sampling and filter processors); runs and steps must reach otel-runs unsampled: docs/collector.md",
         )
 
 

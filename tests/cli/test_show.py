@@ -352,6 +352,16 @@ def test_running_run_tells_of_a_long_silence_only(rows: Rows, otel_runs: Command
     assert "no sign of life for 2m 1" in otel_runs("show").out
 
 
+def test_running_run_that_only_its_parts_tell_of_says_why_it_may_stay_so(rows: Rows, otel_runs: CommandLine) -> None:
+    told = "only its parts have come, not its own span; for good, if something else has set TRACEPARENT"
+    rows.run(1, seconds=None)
+    assert told not in otel_runs("show").out
+    rows.run(2, seconds=None, root_span_id=None, run_key="2026-01-09")
+    assert told not in otel_runs("show").out, "a run with a key has no span of its own"
+    rows.run(3, seconds=None, root_span_id=None)
+    assert told in otel_runs("show").out
+
+
 def test_running_steps_show_their_time_so_far_and_a_bar_to_now(rows: Rows, otel_runs: CommandLine) -> None:
     began = datetime.now(UTC) - timedelta(seconds=100)
     run = rows.run(1, seconds=None, started_at=began)

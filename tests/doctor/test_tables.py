@@ -64,7 +64,9 @@ def test_run_without_heartbeats_is_told_after_a_day(rows: Rows) -> None:
 
 def test_run_whose_own_span_never_came_is_told(rows: Rows) -> None:
     rows.run(1, seconds=None, started_at=DAYS_AGO, root_span_id=None)
-    assert checks(rows) == ["rootless-runs"]
+    [found] = findings(rows)
+    assert found.check == "rootless-runs"
+    assert "TRACEPARENT" in found.means
 
 
 def test_missing_steps_are_told_with_their_number(rows: Rows) -> None:
