@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from otel_runs.cli.options import Database
-from otel_runs.errors import InstrumentError
+from otel_runs.errors import InstrumentError, SettingsError
 
 
 def _functions(given: list[str] | None) -> list[str]:
@@ -20,6 +20,19 @@ def _functions(given: list[str] | None) -> list[str]:
         except InstrumentError as exc:
             raise typer.BadParameter(str(exc)) from exc
     return given or []
+
+
+def _database(given: str | None) -> str | None:
+    """Tell a mistake in an option before the program is started. What a variable says stops no program."""
+    from otel_runs.store.folder import NO_DATABASE
+    from otel_runs.store.location import database_url
+
+    if given and given != NO_DATABASE:
+        try:
+            database_url(given)
+        except SettingsError as exc:
+            raise typer.BadParameter(str(exc), param_hint="--db") from exc
+    return given
 
 
 def exec_command(
@@ -70,6 +83,6 @@ def exec_command(
     from otel_runs.launch.command import Wishes, run_command
 
     wishes = Wishes(
-        name, env, db or context.obj, otlp_endpoint, tuple(run or ()), tuple(step or ()), tuple(model or ())
+        name, env, _database(db or context.obj), otlp_endpoint, tuple(run or ()), tuple(step or ()), tuple(model or ())
     )
     raise typer.Exit(run_command(command, wishes))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from otel_runs.launch.command import name_of
-from tests.programs import TIMEOUT, Programs, otel_runs_command
+from tests.programs import TIMEOUT, Programs, otel_runs_command, words_of
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="needs POSIX processes")
 
@@ -433,6 +433,21 @@ def test_a_database_that_is_no_database_does_not_stop_the_program(programs: Prog
 
     assert (done.returncode, done.stdout) == (4, "ran\n")
     assert "is not an SQLite database" in done.stderr
+
+
+def test_an_option_that_names_no_database_is_told_and_nothing_is_started_and_a_variable_stops_no_program(
+    programs: Programs,
+) -> None:
+    program = ("--", "sh", "-c", "echo ran; exit 4")
+
+    refused = programs.run(otel_runs_command("exec", "--db", "mysql://me:secret@host/db", *program))
+    told = programs.run(otel_runs_command("exec", *program), environ={"OTEL_RUNS_DB": "mysql://me:secret@host/db"})
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert (told.returncode, told.stdout) == (4, "ran\n")
+    for done in (refused, told):
+        assert "names 'mysql'" in words_of(done.stderr)
+        assert "secret" not in done.stderr
 
 
 def test_the_programs_time_is_the_runs_time(programs: Programs) -> None:
