@@ -34,7 +34,7 @@ On a terminal, listings are tables fitted to its width. In a file or pipe they a
 nothing cut off, without colours. `NO_COLOR`, `FORCE_COLOR` and `COLUMNS` are minded. Times are UTC. `-` is NULL: nobody
 reported it; `0` is zero. Characters in names and errors that would act on the terminal are shown instead, such as `\\e`
 for the escape character. Metadata that somebody wrote by hand and that is no JSON object is shown under the name
-`metadata`.
+`metadata`; text that is no JSON is kept so when more of its run is stored.
 
 ![otel-runs models: a table of models with runs, success, average and slowest time and last status](images/models.svg)
 
