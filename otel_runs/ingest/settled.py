@@ -23,9 +23,8 @@ class Settled:
 
     traces: Sequence[TraceBatch]
     """Of the batch, placed."""
-    known: Sequence[TraceBatch]
-    """Those of which something was stored."""
     facts: Sequence[Facts]
+    """As they came: of a root span that turned out to be a step, what it says as a run, too."""
     mentions: Mapping[str, Mentions]
     """What is said of models, by model id."""
     runs: Mapping[str, RunState]
@@ -57,8 +56,9 @@ class Settled:
         self._look_again(writer)
         writer.save_runs([self.runs[id_] for id_ in sorted(self.runs.keys() - new.keys()) if self._is_changed(id_)])
         insert_models(writer, self.mentions)
-        for trace in self.known:
-            writer.replace_parents(trace.trace_id, trace.replaced_parents())
+        for trace in self.traces:
+            if trace.root_run in self.stored_runs:
+                writer.replace_parents(trace.trace_id, trace.replaced_parents())
         writer.move_model_runs({row: run_id for row, (_, run_id) in self.moves.items()})
         new_rows = [row for row in self.rows if row.id not in self.stored_rows]
         if new_rows:

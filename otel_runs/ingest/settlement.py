@@ -59,8 +59,6 @@ class Settlement:
         untold = {loss.trace_id for loss in losses} - batch.traces.keys()
         traces = batch.traces | {trace_id: TraceBatch(trace_id, []) for trace_id in untold}
         self._traces = [traces[trace_id] for trace_id in sorted(traces)]
-        self._known: list[TraceBatch] = []
-        """Traces of which something may be stored."""
         self._stored: dict[str, RunState] = {}
         """Runs as they are stored, locked."""
         self._guards: set[str] = set()
@@ -89,8 +87,9 @@ class Settlement:
         self._writer = writer
         self._lock()
         self._elect()
-        if self._known:
-            self._load()
+        known = [trace for trace in self._traces if trace.root_run in self._stored]
+        if known:
+            self._load(known)
         for trace in self._traces:
             self._place(trace)
         for trace in self._traces:
@@ -100,7 +99,6 @@ class Settlement:
         self._derive(rows)
         return Settled(
             traces=self._traces,
-            known=self._known,
             facts=self._facts,
             mentions=self._mentions,
             runs=self._runs,
@@ -160,7 +158,6 @@ class Settlement:
             self._links[link.trace_id].append(link)
         before = self._traces
         self._traces = [self._with_one_root(trace) for trace in before]
-        self._known = [trace for trace in self._traces if trace.root_run in self._stored]
         if self._traces != before:
             self._mentions = mentions_of([facts for trace in self._traces for facts in trace.facts])
 
@@ -178,21 +175,21 @@ class Settlement:
             self._runs[trace.root_run] = state._replace(run=state.run._replace(root_span_id=None))
         return found.trace
 
-    def _load(self) -> None:
-        """Read what is stored of the traces that are not new."""
-        trace_ids = [trace.trace_id for trace in self._known]
+    def _load(self, known: Sequence[TraceBatch]) -> None:
+        """Read what is stored of traces that are not new."""
+        trace_ids = [trace.trace_id for trace in known]
         nested: dict[str, list[str]] = defaultdict(list)
         for state in self._writer.runs_of_traces(trace_ids):
             self._remember(state)
             if state.run.id != run_id_from_trace(state.run.trace_id):
                 nested[state.run.trace_id].append(state.run.id)
-        for trace in self._known:
+        for trace in known:
             links = self._links.get(trace.trace_id, ())
             trace.join_stored(links, self._runs.get(trace.root_run), nested[trace.trace_id])
-        self._lock_too({trace.home for trace in self._known})
+        self._lock_too({trace.home for trace in known})
         self._lock_too({state.run.parent_run_id for state in self._stored.values()})
-        self._stored_rows = self._writer.find_model_runs([id_ for trace in self._known for id_ in trace.model_runs])
-        for trace in self._known:
+        self._stored_rows = self._writer.find_model_runs([id_ for trace in known for id_ in trace.model_runs])
+        for trace in known:
             for id_ in trace.model_runs.keys() & self._stored_rows.keys():
                 _require_own(id_, self._stored_rows[id_].trace_id, trace.trace_id)
 

@@ -59,19 +59,24 @@ def test_version_is_printed() -> None:
     assert _run("--version").stdout == f"otel-runs {__version__}\n"
 
 
+def _run_in_shell(arguments: str, output: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a shell, which says where its output goes."""
+    command = " ".join(f"'{word}'" for word in OTEL_RUNS)
+    return subprocess.run(
+        ["sh", "-c", f"{command} {arguments} {output}"],
+        env=_environment(OTEL_RUNS_DB=os.environ["OTEL_RUNS_DB"]),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
 def test_reader_that_leaves_early_is_no_error(rows: Rows) -> None:
     for number in range(300):
         rows.run(number, name="n" * 1000)
-    command = " ".join(f"'{word}'" for word in OTEL_RUNS)
     for arguments in ("tail -n 300", "tail -n 300 --json"):
-        done = subprocess.run(
-            ["sh", "-c", f"{command} {arguments} | head -n 1"],
-            env=_environment(OTEL_RUNS_DB=os.environ["OTEL_RUNS_DB"]),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
+        done = _run_in_shell(arguments, "| head -n 1")
         assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
 
 
@@ -93,23 +98,10 @@ def test_terminal_of_the_posix_locale_is_no_error(rows: Rows) -> None:
     assert "gr??e ?" in done.stdout
 
 
-def _run_into(output: str, arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a shell that makes its output something that takes nothing."""
-    command = " ".join(f"'{word}'" for word in OTEL_RUNS)
-    return subprocess.run(
-        ["sh", "-c", f"{command} {arguments} {output}"],
-        env=_environment(OTEL_RUNS_DB=os.environ["OTEL_RUNS_DB"]),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("arguments", ["tail", "tail --json", "show", "--help"])
 def test_output_that_has_no_place_is_told_without_a_traceback(rows: Rows, arguments: str) -> None:
     rows.run(1)
-    full = _run_into("> /dev/full", arguments)
+    full = _run_in_shell(arguments, "> /dev/full")
     assert (full.returncode, len(full.stderr.splitlines())) == (1, 1)
     assert "No space left on device" in full.stderr
 
@@ -117,7 +109,7 @@ def test_output_that_has_no_place_is_told_without_a_traceback(rows: Rows, argume
 @pytest.mark.parametrize("arguments", ["tail", "tail --json"])
 def test_closed_output_is_no_error(rows: Rows, arguments: str) -> None:
     rows.run(1)
-    closed = _run_into(">&-", arguments)
+    closed = _run_in_shell(arguments, ">&-")
     assert (closed.returncode, closed.stderr) == (0, "")
 
 
