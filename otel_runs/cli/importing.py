@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from otel_runs.amounts import many
 from otel_runs.cli import exits
 from otel_runs.cli.options import Database
-from otel_runs.cli.text import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

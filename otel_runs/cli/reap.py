@@ -63,8 +63,8 @@ def run_reap(url: str | None, limits: Limits, *, json: bool) -> None:
     Raises:
         StoreError: the database cannot be read or written.
     """
+    from otel_runs.amounts import many
     from otel_runs.cli.output import hint, print_json, stdout
-    from otel_runs.cli.text import many
     from otel_runs.reaper.once import reap_once
 
     def say(runs: int, seconds: float) -> None:

@@ -68,11 +68,6 @@ def count(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
-def many(number: int, one: str, more: str = "") -> str:
-    """A number of things, ``1 run`` or ``1,200 runs``; ``more`` is their name where an s is not enough."""
-    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
-
-
 def cost(usd: float | None) -> str:
     """An amount of US dollars; below a cent with the digits that count, ``$0.0031``."""
     if usd is None:

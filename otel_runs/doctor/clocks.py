@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from otel_runs.doctor.finding import Finding, many, some
+from otel_runs.amounts import many
+from otel_runs.doctor.finding import Finding, some
 from otel_runs.query.health import NEWEST_WITH_STEPS, early_steps, newest_runs, open_runs
 
 if TYPE_CHECKING:

@@ -25,11 +25,6 @@ class Finding(NamedTuple):
     do: str
 
 
-def many(number: int, one: str, more: str) -> str:
-    """A number of things and what they do, ``1 span waits`` or ``1,200 spans wait``."""
-    return f"{number:,} {one if number == 1 else more}"
-
-
 def some(names: list[str]) -> str:
     """The first of many, and how many more there are."""
     more = len(names) - EXAMPLES

@@ -7,7 +7,8 @@ import subprocess
 import tempfile
 from typing import TYPE_CHECKING, Final
 
-from otel_runs.doctor.finding import Finding, many, some
+from otel_runs.amounts import many
+from otel_runs.doctor.finding import Finding, some
 from otel_runs.doctor.report import VARIABLE, read_reports
 from otel_runs.launch.at_start import call_at_start
 

@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from otel_runs import settings
-from otel_runs.doctor.finding import Finding, many, some
+from otel_runs.amounts import many
+from otel_runs.doctor.finding import Finding, some
 from otel_runs.errors import SettingsError
 from otel_runs.query.health import NEWEST, newest_runs, open_runs
 

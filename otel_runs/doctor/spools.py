@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_runs import settings
-from otel_runs.doctor.finding import Finding, many
+from otel_runs.amounts import many
+from otel_runs.doctor.finding import Finding
 from otel_runs.errors import SettingsError
 from otel_runs.export.spooling import (
     check_settings,

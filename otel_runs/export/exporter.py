@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
+from otel_runs.amounts import many
 from otel_runs.children import call_in_child
 from otel_runs.counters import counters
 from otel_runs.errors import MissingDriverError, OtelRunsError, SettingsError, StoreUnavailableError
@@ -274,7 +275,7 @@ class RunsSpanExporter(SpanExporter):
         self._causes.add(cause)
         logger.error(
             "%s could not be stored: %s. %s The pipeline goes on; otel_runs.stats() counts; not said again.",
-            "1 span" if spans == 1 else f"{spans} spans",
+            many(spans, "span"),
             cause,
             what_now,
             exc_info=None if isinstance(error, OtelRunsError) else error,

@@ -11,6 +11,7 @@ from typing import Final
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from otel_runs.amounts import many
 from otel_runs.counters import counters
 from otel_runs.export.live import heartbeat_seconds
 from otel_runs.export.logs_service import Answer, LogsOverGrpc, LogsOverHttp, LogsService, Options
@@ -86,7 +87,7 @@ class OtlpExporter(SpanExporter):
         try:
             return self._exporter.export(spans)
         except Exception as exc:  # noqa: BLE001  older exporters raise where nobody listens
-            logger.error("%d spans could not be sent: %r", len(spans), exc)  # noqa: TRY400  its message says it all
+            logger.error("%s could not be sent: %r", many(len(spans), "span"), exc)  # noqa: TRY400  its message says it all
             return SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:

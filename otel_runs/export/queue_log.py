@@ -7,6 +7,8 @@ import time
 from itertools import count
 from typing import Final
 
+from otel_runs.amounts import many
+
 logger = logging.getLogger(__name__)
 
 FULL_AGAIN_SECONDS: Final = 60.0
@@ -50,7 +52,7 @@ class QueueLog:
         number = next(self._late)  # one operation, which the interpreter does not interrupt
         if number == self._late_said_at:
             self._late_said_at *= 10
-            self.say_dropped(number, f"ended after the shutdown (said again at {self._late_said_at})")
+            self.say_dropped(number, f"ended after the shutdown (said again at {self._late_said_at:,})")
 
     def say_failed(self, error: BaseException) -> None:
         """An exporter has raised; said again after it has succeeded."""
@@ -64,12 +66,8 @@ class QueueLog:
 
     def say_dropped(self, spans: int, reason: str) -> None:
         """Spans are gone."""
-        logger.error("%s not stored: %s.", _spans_are(spans), reason)
+        logger.error("%s not stored: %s.", many(spans, "span is", "spans are"), reason)
 
     def say_spooled_at_the_end(self, spans: int, reason: str) -> None:
         """The time is over, and what was left is in the spool."""
-        logger.error("%s %s; %s in the spool.", _spans_are(spans), reason, "it waits" if spans == 1 else "they wait")
-
-
-def _spans_are(spans: int) -> str:
-    return "1 span is" if spans == 1 else f"{spans} spans are"
+        logger.error("%s %s; kept in the spool.", many(spans, "span is", "spans are"), reason)

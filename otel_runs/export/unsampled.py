@@ -9,6 +9,7 @@ from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from otel_runs.amounts import many
 from otel_runs.counters import counters
 from otel_runs.export.logs_service import Answer, LogsService
 from otel_runs.mapping.vocabulary import is_read
@@ -54,10 +55,10 @@ class UnsampledSpans:
         self._has_told = True
         why = "takes no logs" if answer is Answer.UNKNOWN else "did not take them"
         logger.warning(
-            "%d spans that are not sampled are dropped, and more may be, which otel_runs.stats() counts: the OTLP "
+            "%s dropped, and more may be, which otel_runs.stats() counts: the OTLP "
             "endpoint %s. Their runs will be missing from the run tables. Send to otel-runs or to a Collector with a "
             "logs pipeline, or sample in the Collector instead.",
-            len(spans),
+            many(len(spans), "span that is not sampled is", "spans that are not sampled are"),
             why,
         )
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from otel_runs.amounts import many
 from otel_runs.errors import StoreError
 from otel_runs.ingest.splitting import RefusedSpan, UnfinishedError
 from otel_runs.receiver.request import Outcome, Request, joined, outcome_of
@@ -92,9 +93,9 @@ class Storing:
         except Exception as exc:
             spans = sum(len(read.spans) for read in batch)
             if isinstance(exc, StoreError):
-                logger.warning("%d spans could not be stored and are asked for again: %s", spans, exc)
+                logger.warning("%s could not be stored, and asked for again: %s", many(spans, "span"), exc)
             else:
-                logger.exception("%d spans could not be stored; this is a defect.", spans)
+                logger.exception("%s could not be stored; this is a defect.", many(spans, "span"))
             return [(read.position, exc) for read in batch]
 
     def _commit(self, batch: Sequence[_Read]) -> list[tuple[int, Result]]:
@@ -119,7 +120,7 @@ class Storing:
             try:
                 part = self._save(spans[first : first + BATCH_SPANS])
             except UnfinishedError as exc:
-                logger.warning("%d spans could not be stored and are asked for again: %s", len(exc.left), exc)
+                logger.warning("%s could not be stored, and asked for again: %s", many(len(exc.left), "span"), exc)
                 part = exc.refused
                 unfinished.update((first + position, exc) for position in exc.left)
             refused.update((first + each.position, each.reason) for each in part)

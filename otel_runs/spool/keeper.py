@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Final
 
+from otel_runs.amounts import many
 from otel_runs.children import call_in_child
 from otel_runs.spans.span import Span
 from otel_runs.spool.replay import Replayed, Save, replay
@@ -141,9 +142,10 @@ class Keeper:
 
     def _tell(self, done: Replayed) -> None:
         if done.spans:
-            logger.warning("%d spans that waited in %s have been stored.", done.spans, self.spool.folder)
+            logger.warning("Stored %s that had waited in %s.", many(done.spans, "span"), self.spool.folder)
         if done.quarantined:
-            logger.error("%d spans or lines in %s can never be stored.", done.quarantined, self.spool.quarantine_folder)
+            told = many(done.quarantined, "span or line", "spans or lines")
+            logger.error("%s in %s can never be stored.", told, self.spool.quarantine_folder)
 
 
 def pauses(first: float, longest: float) -> Iterator[float]:

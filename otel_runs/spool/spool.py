@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from otel_runs.amounts import many
 from otel_runs.children import call_in_child
 from otel_runs.counters import counters
 from otel_runs.spans.span import Span
@@ -232,7 +233,7 @@ class Spool:
             f"dropped {error.errno}",
             "Spans cannot be spooled: %s. %s dropped, and more may be, which otel_runs.stats() counts.",
             error,
-            "1 span is" if spans == 1 else f"{spans} spans are",
+            many(spans, "span is", "spans are"),
         )
         self._note_dropped()
 

@@ -174,8 +174,8 @@ def test_spans_after_the_shutdown_are_told_ever_more_seldom_and_all_counted(capl
     assert caplog.messages == [
         "1 span is not stored: ended after the shutdown (said again at 10).",
         "10 spans are not stored: ended after the shutdown (said again at 100).",
-        "100 spans are not stored: ended after the shutdown (said again at 1000).",
-        "1000 spans are not stored: ended after the shutdown (said again at 10000).",
+        "100 spans are not stored: ended after the shutdown (said again at 1,000).",
+        "1,000 spans are not stored: ended after the shutdown (said again at 10,000).",
     ]
 
 
@@ -207,7 +207,7 @@ def test_spans_that_are_spooled_out_of_the_exporters_hands_are_received_once(
     processor.shutdown()
 
     assert (stats().spans_received, stats().spans_spooled) == (2, 2)
-    assert caplog.messages == ["2 spans are not stored in time (no answer); they wait in the spool."]
+    assert caplog.messages == ["2 spans are not stored in time (no answer); kept in the spool."]
     exporter.let_go.set()
 
 

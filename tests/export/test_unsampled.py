@@ -223,7 +223,7 @@ def test_without_a_spool_what_is_not_taken_is_dropped_and_counted(
     exporter = backend.exporter()
     assert exporter.export(spans_of("a", "sampled")) is SpanExportResult.FAILURE
     assert (backend.traces, counters.read().spans_dropped) == (["sampled"], 1)
-    assert "1 spans that are not sampled are dropped" in caplog.text
+    assert "1 span that is not sampled is dropped" in caplog.text
 
 
 def test_exporter_beside_a_database_does_not_ask_for_them() -> None:

@@ -11,7 +11,19 @@ import pytest
 from tests.project.imports import PACKAGE, Import, imports, imports_of, room_of, rooms
 
 LAYERS: list[set[str]] = [
-    {"errors", "settings", "attributes", "units", "ids", "clock", "process", "children", "counters", "garbage"},
+    {
+        "errors",
+        "settings",
+        "attributes",
+        "units",
+        "amounts",
+        "ids",
+        "clock",
+        "process",
+        "children",
+        "counters",
+        "garbage",
+    },
     {"spans", "records"},
     {"mapping"},
     {"store"},
